@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam: all that dbt/ needs from its environment. Plain functions, implemented by kernel/dbt-host.c with page tables
+ * and by tests/host/dbt-host.c with mmap, mprotect and SIGSEGV; chosen by object list.
+ */
+#ifndef DBT_HOST_H
+#define DBT_HOST_H
+
+#include "dbt/cpu.h"
+#include "dbt/tb.h"
+#include "kernel/lib/types.h"
+
+/* ---- memory for translated code ---- */
+
+/*
+ * Where translated code lives. "exec" addresses are what translated code uses; "rw" pointers are the monitor's writable
+ * aliases. Everything that translated code reaches with a 32-bit absolute address (table, vcpu) lies in the lowest or the
+ * highest 2 GiB; code and slots are within 2 GiB of each other.
+ */
+struct code_gen_region {
+    uint64_t code_exec;   /* read-execute for guest code */
+    uint8_t *code_rw;
+    size_t code_size;
+    uint64_t slots_exec;  /* read-only for guest code: chain slots and 64-bit literals */
+    uint64_t *slots_rw;
+    size_t slots_count;   /* 8-byte units */
+    uint64_t vcpu_addr;   /* struct vcpu_page, read-write for guest code */
+    uint64_t table_addr;  /* 65536 entries of 8 bytes, read-only for guest code: the inline look-up table */
+    bool exit_by_syscall; /* leave with `syscall` (bare) or `int3` (hosted) where speed matters */
+};
+/* Fill in *r. 0 or -ENOMEM. Called once. */
+int code_gen_alloc(struct code_gen_region *r);
+
+/* The monitor's alias of the inline look-up table that belongs to the view in which guest code runs now. */
+uint64_t *jump_table_current(struct CPUState *cpu);
+
+/* Zeroed memory that is never freed (page index levels, byte maps); NULL if none is left. */
+void *dbt_zalloc(size_t size);
+
+/* ---- guest memory ---- */
+
+/*
+ * Translate pc for instruction fetch at the CPU's present privilege. Returns the ram address and sets *hostp to the
+ * byte in the monitor's address space; bytes are valid to the end of the guest page. On failure returns
+ * TB_PAGE_ADDR_INVALID with cpu->exception_index set (#PF as fetch, or CPU_EXIT_* for code in a device).
+ */
+tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp);
+/* As above without faulting or raising anything: TB_PAGE_ADDR_INVALID if there is no mapping. */
+tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc);
+
+/* Make the page trap writes, in every view and alias, before returning (tlb_protect_code); let it go again. */
+void tlb_protect_code(tb_page_addr_t page_addr);
+void tlb_unprotect_code(tb_page_addr_t page_addr);
+
+/* ---- running ---- */
+
+enum host_event_kind {
+    HOST_EV_EXIT,      /* int3 or syscall of an exit stub; host_pc = address after it */
+    HOST_EV_FAULT,     /* a fault raised by a guest instruction: vector, error_code, fault_addr (CR2) */
+    HOST_EV_INTERRUPT, /* a host interrupt (already handled) ended the run at an arbitrary host_pc */
+    HOST_EV_STEP,      /* single-step trap after one host instruction (asked for by `step`) */
+};
+struct host_event {
+    enum host_event_kind kind;
+    uint8_t vector;
+    uint32_t error_code;
+    uint64_t fault_addr;
+    uint64_t host_pc;
+};
+/*
+ * Enter the code cache at host_pc with the registers and hardware flags of cpu->env, in the view of cpu->env.cpl, and
+ * stay there until something happens. On return env.regs and the EFLAGS_HW_MASK bits of env.eflags are what the hardware
+ * had (rcx and r11 are as the stub left them after `syscall`: their guest values are in the spill slots). With `step`,
+ * execute one host instruction.
+ */
+void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev);
+
+/* A synchronous fault at a guest instruction whose state has been restored into env. Handles shadow fills, devices, SMC;
+ * may raise a guest exception in cpu->exception_index. */
+enum fault_result {
+    FAULT_RETRY,     /* resume at ev->host_pc */
+    FAULT_REDO,      /* leave the TB: continue at env.eip with cflags_next_tb */
+    FAULT_EXCEPTION, /* cpu->exception_index is set */
+};
+enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev, struct TranslationBlock *tb);
+/* Called after each run: closes write windows opened for a redo TB. */
+void fault_window_close(struct CPUState *cpu);
+
+/* Execute a sensitive instruction at env.eip with exact state in env. On success advances eip (or sets it) and returns 0.
+ * Returns 1 with cpu->exception_index set if it raises an exception or ends the run. */
+int helper_sensitive(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes);
+
+/* Deliver cpu->exception_index through the guest's IDT, or end the run (triple fault). */
+void do_interrupt(struct CPUState *cpu);
+/* If an external interrupt is pending and env allows it, acknowledge and deliver it. Returns true if delivered. */
+bool cpu_exec_interrupt(struct CPUState *cpu);
+/* Is there an external interrupt that would be delivered now? */
+bool cpu_has_work(struct CPUState *cpu);
+/* hlt: wait until cpu_has_work() or the run ends. */
+void cpu_halt_wait(struct CPUState *cpu);
+
+/* ---- other CPUs, time ---- */
+void start_exclusive(void);
+void end_exclusive(void);
+/* Make a CPU leave translated code soon. Safe from interrupt context. */
+void cpu_exit(struct CPUState *cpu);
+uint64_t host_clock_tsc(void);
+
+#endif

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+dbt-objs :=
+kernel-objs += $(dbt-objs)

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Translation blocks and their maintenance. Structure and names are QEMU's (accel/tcg/tb-maint.c, translate-all.c,
+ * include/exec/exec-all.h of 5.2 to 7.2); invariants I1-I8 are in docs/tb-life.md.
+ */
+#ifndef DBT_TB_H
+#define DBT_TB_H
+
+#include "dbt/cpu.h"
+#include "kernel/lib/spinlock.h"
+#include "kernel/lib/types.h"
+
+typedef ram_addr_t tb_page_addr_t; /* offset in guest RAM; in the hosted build offset in the guest window */
+#define TB_PAGE_ADDR_INVALID (~(tb_page_addr_t)0)
+
+/* cflags: part of the look-up key except CF_INVALID. */
+#define CF_COUNT_MASK  0x000001ffu /* most guest instructions in the TB; 0 = no limit */
+#define CF_NO_GOTO_TB  0x00000200u /* exits are never chained */
+#define CF_NO_GOTO_PTR 0x00000400u /* indirect exits leave the cache */
+#define CF_INVALID     0x00004000u
+#define CF_NOIRQ       0x00010000u /* redo TB: no interrupt is taken before it (QEMU issue 245) */
+#define CF_HASH_MASK   (~CF_INVALID)
+
+/* tb->flags: what translation depends on besides the bytes. */
+#define HF_CPL_MASK    0x3u
+#define HF_CS64_MASK   0x8u
+
+#define TB_MAX_INSNS 64u
+#define TB_MAX_JMP   2u
+
+/*
+ * A tagged TB pointer, (uintptr_t)tb | n: which of the pointed-to TB's links (page 0/1, jump 0/1) continues the list.
+ * For jmp_dest, bit 0 means "being unlinked, do not chain".
+ */
+struct TranslationBlock {
+    uint64_t pc;              /* guest virtual address of the first byte */
+    uint32_t flags;           /* HF_* */
+    uint32_t cflags;          /* CF_*; written under jmp_lock, read atomically */
+    uint16_t size;            /* guest bytes, at least 1 */
+    uint16_t icount;          /* guest instructions */
+    struct {
+        uint64_t ptr;         /* address in the code cache where translated code is entered */
+        uint32_t size;        /* host bytes */
+    } tc;
+    uint64_t pad;             /* landing pad for inline look-ups (jump-table.c), 0 = none yet */
+    uint32_t search_off;      /* per-instruction table in the search buffer (translate.h) */
+    uint32_t search_len;
+
+    struct TranslationBlock *hash_next; /* tb_htable bucket; valid while the TB is in the table */
+    bool hashed;
+
+    uintptr_t page_next[2];   /* lock: that page's PageDesc.lock */
+    tb_page_addr_t page_addr[2]; /* page-aligned addr of page 0 plus offset is not kept: see tb_page_start(); [1] may be
+                                    TB_PAGE_ADDR_INVALID. page_addr[0] is the exact address of the first byte. */
+
+    struct spinlock jmp_lock; /* protects jmp_list_head and incoming jumps; order: page locks, then jmp_lock */
+    uintptr_t jmp_list_head;  /* incoming: tagged (TB, n) */
+    uintptr_t jmp_list_next[TB_MAX_JMP];
+    uintptr_t jmp_dest[TB_MAX_JMP];        /* outgoing: TB or 0; bit 0 as above */
+    uint32_t jmp_reset_offset[TB_MAX_JMP]; /* offset from tc.ptr of exit n's stub; TB_JMP_OFFSET_INVALID = no such exit */
+    uint32_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
+    uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h) */
+    uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
+} __attribute__((aligned(64)));
+#define TB_JMP_OFFSET_INVALID 0xffffffffu
+
+/* Per guest page; the index "physical page -> TBs" (QEMU PageDesc). */
+#define SMC_BITMAP_USE_THRESHOLD 10
+struct PageDesc {
+    uintptr_t first_tb;        /* tagged list of TBs that have bytes on the page; lock: lock */
+    struct spinlock lock;      /* order: ascending page index */
+    uint32_t code_write_count; /* slow-path writes since the byte map was dropped */
+    uint8_t *code_bitmap;      /* superset byte map, PAGE_SIZE bits, or NULL */
+    bool is_protected;         /* we asked for write protection (tlb_protect_code) and have not given it back */
+};
+
+/* ---- tb-maint.c ---- */
+
+/* Set up the empty page index and hash table. 0 or -ENOMEM. */
+int tb_maint_init(void);
+struct PageDesc *page_find(tb_page_addr_t index);
+/* index = address >> PAGE_SHIFT. With alloc, NULL means out of memory. Lock-free insertion by compare-and-swap. */
+struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc);
+
+/* Look up by key; NULL if absent. phys_pc is the ram address of the first byte; *phys_page2 resolves the second page of a
+ * crossing TB lazily through tb_phys_page2() and compares it with page_addr[1]. */
+struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_page_addr_t phys_pc, uint32_t flags,
+                                          uint32_t cflags);
+
+/*
+ * tb_gen_code's protocol, in this order: page_prepare() for page 0 (and for page 1 before the first byte of it is read):
+ * creates the PageDesc and write-protects the page, so that the bytes are read only after protection. Then tb_link_page().
+ */
+int tb_page_prepare(tb_page_addr_t addr); /* 0 or -ENOMEM */
+/* Put the finished TB on its page lists and into the hash table. Returns tb, or an equal one that was there first. */
+struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_t phys_pc, tb_page_addr_t phys_page2);
+
+/* Chain exit n of tb to tb_next (QEMU tb_add_jump), unless either forbids it. Across guest pages the jump is remembered
+ * and undone by tb_unlink_cross_page(). Never chains to a TB that has two pages. */
+void tb_add_jump(struct TranslationBlock *tb, int n, struct TranslationBlock *tb_next);
+/* Undo all jumps between different guest pages: mappings have changed. */
+void tb_unlink_cross_page(void);
+
+/* Invalidate all TBs overlapping [start, last]; any number of pages. host_pc: the store's address in the code cache, 0 if
+ * the writer is not translated code. Returns true if the TB that contains host_pc was among them. */
+bool tb_invalidate_phys_range(struct CPUState *cpu, tb_page_addr_t start, tb_page_addr_t last, uint64_t host_pc);
+/* The #PF funnel's entry: like tb_invalidate_phys_range() on one page, with the byte map in front.
+ * *hit tells whether any TB overlapped. */
+bool tb_invalidate_phys_page_fast(struct CPUState *cpu, tb_page_addr_t start, unsigned len, uint64_t host_pc, bool *hit);
+void tb_phys_invalidate(struct TranslationBlock *tb, tb_page_addr_t page_addr);
+
+/* Forget every TB; only when no CPU is inside the code cache. Pages stay protected (the next write takes one spurious
+ * fault). The caller resets the code buffer. */
+void tb_maint_flush(void);
+
+/* Does any TB have bytes on the page? And: give back protection if none has. */
+bool tb_page_has_code(tb_page_addr_t addr);
+
+/* Check invariants I1-I3 over all TBs and pages; returns the number of violations, each logged. For tests and `check`. */
+int tb_maint_check(struct CPUState *cpu);
+/* Call fn for each TB on the page holding addr. Debugging aid (monitor prompt). */
+void tb_for_each_on_page(tb_page_addr_t addr, void (*fn)(const struct TranslationBlock *tb, void *opaque), void *opaque);
+
+/* ---- what tb-maint.c needs from translation ---- */
+
+/* TBs in creation order (ascending tc.ptr), for iteration: 0 <= i < tb_count(). */
+size_t tb_count(void);
+struct TranslationBlock *tb_at(size_t i);
+/* The TB whose host code (pad excluded) contains host_pc, or NULL (QEMU tcg_tb_lookup). */
+struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc);
+/* Point exit n at addr in the code cache: writes the slot or patches the rel32. */
+void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr);
+/* Drop the TB from the inline look-up tables, if it is there. */
+void jump_table_remove(struct TranslationBlock *tb);
+
+static inline uint32_t tb_cflags(const struct TranslationBlock *tb)
+{
+    return __atomic_load_n(&tb->cflags, __ATOMIC_RELAXED);
+}
+
+static inline unsigned tb_jmp_cache_hash_func(uint64_t pc)
+{
+    return (pc ^ (pc >> TB_JMP_CACHE_BITS)) & (TB_JMP_CACHE_SIZE - 1);
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* notdirty.conf: `key = value` lines, `#` comments. Used by the UEFI loader, the kernel and a fuzzer. */
+#ifndef KERNEL_LIB_CONF_H
+#define KERNEL_LIB_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum conf_mode { CONF_MODE_TRANSLATE, CONF_MODE_NATIVE };
+enum conf_smc { CONF_SMC_PROTECT, CONF_SMC_CHECK };
+enum conf_exit { CONF_EXIT_POWEROFF, CONF_EXIT_REBOOT, CONF_EXIT_MONITOR };
+
+struct conf {
+    char guest[64];    /* path on the ESP; default "guest" */
+    char initrd[64];   /* empty = none */
+    char cmdline[1024];
+    uint64_t memory;   /* guest RAM in bytes; default 256 MiB; multiple of 2 MiB */
+    uint32_t mode;     /* enum conf_mode */
+    uint32_t smc;      /* enum conf_smc */
+    char log[64];      /* channels, as log_parse() takes them */
+    uint32_t exit;     /* enum conf_exit */
+    uint32_t timeout;  /* seconds; 0 = none (key `timeout`) */
+};
+
+void conf_defaults(struct conf *conf);
+/*
+ * Parse text[0..len) into *conf (on top of what is there). 0, or -EINVAL with *line (1-based) and a one-line message in
+ * msg ("unknown key 'foo'; known keys: guest, ...").
+ */
+int conf_parse(struct conf *conf, const char *text, size_t len, unsigned *line, char *msg, size_t msg_size);
+/* Set one key from strings; as conf_parse for one line. */
+int conf_set(struct conf *conf, const char *key, const char *value, char *msg, size_t msg_size);
+
+#endif

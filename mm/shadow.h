@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shadow page tables: what the hardware walks while guest code runs. Two views of the guest's present address space: the
+ * kernel view (every guest page, as a user page of the host) and the user view (guest U=1 pages only). Every guest page is NX.
+ * Filled on fault like a TLB (NOVA's vTLB), dropped on CR3 writes and INVLPG. The monitor's own slots (mm/layout.h) are in
+ * every root. Large guest pages stay 2 MiB where guest RAM backs them contiguously and no 4 KiB inside is tracked.
+ */
+#ifndef MM_SHADOW_H
+#define MM_SHADOW_H
+
+#include "kernel/lib/types.h"
+#include "mm/walk.h"
+
+enum view { VIEW_KERNEL, VIEW_USER, VIEW_COUNT };
+
+/*
+ * Create both roots. template_root: a root whose slots MONITOR_PML4_FIRST..LAST are copied by reference. map_user_window()
+ * below is then used for what ring 3 may see. Frames for shadow tables come from a pool of at most max_frames; when it is
+ * used up the views are flushed. 0 or -ENOMEM.
+ */
+int shadow_init(hpa_t template_root, unsigned max_frames);
+/* Map [va, va + count*4K) to consecutive frames at hpa in one view, user-accessible, never dropped by flushes. Only inside
+ * the reserved user windows of mm/layout.h. Flags: MAP_W, MAP_X. 0 or -ENOMEM. */
+#define SHADOW_MAP_W 1
+#define SHADOW_MAP_X 2
+int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsigned flags);
+
+hpa_t shadow_root(enum view view);
+
+/* The guest's paging registers changed (CR0, CR3, CR4, EFER): drop what may be stale. */
+void shadow_set_paging(const struct guest_paging *gp);
+void shadow_flush(void);             /* both views, all guest mappings */
+void shadow_flush_page(gva_t gva);   /* INVLPG, both views (drops a whole 2 MiB mapping if it is large) */
+
+enum shadow_fill_result {
+    FILL_OK,         /* mapped (or made writable): retry */
+    FILL_GUEST_FAULT,/* the guest must see #PF with res->error_code */
+    FILL_TRACKED,    /* write to a tracked frame: res->gpa; the mapping is present and read-only */
+    FILL_MMIO,       /* res->gpa is not RAM */
+    FILL_RESERVED,   /* gva lies in the monitor's reserved slots and the guest maps it: cannot be given */
+};
+/* A fault at gva in the view; access: WALK_WRITE and/or WALK_USER. */
+enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access, struct walk_result *res);
+
+/*
+ * One-instruction windows, until shadow_window_close(): let writes through to a tracked page (mapped RAM at gva), or map a
+ * private frame in place of a device page. At most 4 open. The closed state is exactly the state before.
+ */
+void shadow_window_open(enum view view, gva_t gva);
+void shadow_window_map(enum view view, gva_t gva, hpa_t frame, bool writable);
+void shadow_window_close(void);
+
+/* Is gva inside a range reserved by the monitor in the shadow roots? */
+bool shadow_reserved(gva_t gva);
+
+struct shadow_stats {
+    uint64_t fills, flushes, page_flushes, frames_used, large_maps, splits, pool_flushes;
+};
+extern struct shadow_stats shadow_stats;
+/* Check that no shadow PTE maps a frame outside guest RAM and the registered windows, that tracked frames are nowhere
+ * writable, that rmap and PTEs agree. Returns the number of violations, each logged. */
+int shadow_check(void);
+
+#endif
