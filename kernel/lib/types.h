@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE  4096ull
+#define PAGE_SIZE  4096ul
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
 typedef uint64_t gva_t;      /* guest virtual */
@@ -25,6 +25,6 @@ typedef uint64_t ram_addr_t; /* offset in guest RAM (the RAMBlock), as in QEMU *
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 #define likely(x)           __builtin_expect(!!(x), 1)
 #define unlikely(x)         __builtin_expect(!!(x), 0)
-#define BIT(n)              (1ull << (n))
+#define BIT(n)              (1ul << (n))
 
 #endif
