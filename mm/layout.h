@@ -17,7 +17,8 @@
 #define KERNEL_VMA        0xffff800000000000
 #define PHYSMAP_BASE      0xffff810000000000
 #define PHYSMAP_SIZE      0x0000040000000000 /* 4 TiB, PML4[258..265] */
-#define KSTACK_BASE       0xffff850000000000
+#define KSTACK_BASE       0xffff850000000000 /* stacks, 256 GiB */
+#define KDEVICE_BASE      0xffff854000000000 /* device mappings, 256 GiB; addresses are chosen by kernel/ */
 #define MONITOR_PML4_FIRST 256
 #define MONITOR_PML4_LAST  271
 

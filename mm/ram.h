@@ -18,6 +18,7 @@ bool gpa_to_ram(gpa_t gpa, ram_addr_t *ram); /* false: not RAM */
 gpa_t ram_to_gpa(ram_addr_t ram);
 hpa_t ram_to_hpa(ram_addr_t ram);
 void *ram_to_virt(ram_addr_t ram);
+bool hpa_to_ram(hpa_t hpa, ram_addr_t *ram); /* false: not a frame of guest RAM */
 /* Is [gpa, gpa + len) all RAM and contiguous in the RAMBlock? */
 bool gpa_range_is_ram(gpa_t gpa, uint64_t len);
 

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reverse map: for every frame of guest RAM a list of the 4 KiB shadow entries that map it, and for
+ * every 2 MiB of it a list of the large ones. Lists are doubly linked through the link that every
+ * table entry owns, so nothing here allocates after start-up or can fail.
+ */
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "mm/frame.h"
+#include "mm/host.h"
+#include "mm/ram.h"
+#include "mm/shadow-priv.h"
+
+/* Up to so many single invalidations; beyond, the whole TLB. */
+#define INVLPG_MAX 32
+
+/* List heads: [1] per 4 KiB, [2] per 2 MiB of guest RAM. Allocated by rmap_init(). */
+static uint32_t *heads[3];
+
+static uint32_t *head_alloc(uint64_t entries)
+{
+    hpa_t hpa = frame_alloc_contig(ALIGN_UP(entries * sizeof(uint32_t), PAGE_SIZE) >> PAGE_SHIFT,
+                                   PAGE_SIZE);
+
+    return hpa == HPA_INVALID ? NULL : phys_to_virt(hpa);
+}
+
+int rmap_init(uint64_t ram_size)
+{
+    heads[1] = head_alloc(ram_size >> PAGE_SHIFT);
+    heads[2] = head_alloc(ram_size >> LARGE_SHIFT);
+    return heads[1] && heads[2] ? 0 : -ENOMEM;
+}
+
+static uint32_t *rmap_head(unsigned level, ram_addr_t ram)
+{
+    ASSERT(level == 1 || level == 2);
+    return &heads[level][ram >> pt_shift(level)];
+}
+
+uint32_t rmap_first(unsigned level, ram_addr_t ram)
+{
+    return *rmap_head(level, ram);
+}
+
+struct rmap_link *rmap_link(uint32_t id)
+{
+    return &table_get(id / PT_ENTRIES)->links[id % PT_ENTRIES];
+}
+
+void rmap_add(struct shadow_table *t, unsigned slot, ram_addr_t ram)
+{
+    uint32_t *head = rmap_head(t->level, ram);
+    uint32_t id = t->index * PT_ENTRIES + slot;
+
+    t->links[slot] = (struct rmap_link){.next = *head};
+    if (*head) {
+        rmap_link(*head)->prev = id;
+    }
+    *head = id;
+}
+
+void rmap_del(struct shadow_table *t, unsigned slot, ram_addr_t ram)
+{
+    struct rmap_link *link = &t->links[slot];
+
+    if (link->prev) {
+        rmap_link(link->prev)->next = link->next;
+    } else {
+        ASSERT(rmap_first(t->level, ram) == t->index * PT_ENTRIES + slot);
+        *rmap_head(t->level, ram) = link->next;
+    }
+    if (link->next) {
+        rmap_link(link->next)->prev = link->prev;
+    }
+    *link = (struct rmap_link){0};
+}
+
+void rmap_protect(ram_addr_t page)
+{
+    gva_t stale[INVLPG_MAX];
+    unsigned i, n = 0;
+    uint32_t id;
+
+    while ((id = rmap_first(2, page))) {
+        struct shadow_table *t = table_get(id / PT_ENTRIES);
+
+        if (n < INVLPG_MAX) {
+            stale[n] = table_gva(t, id % PT_ENTRIES);
+        }
+        n++;
+        leaf_drop(t, id % PT_ENTRIES);
+        shadow_stats.splits++;
+    }
+    for (id = rmap_first(1, page); id; id = rmap_link(id)->next) {
+        struct shadow_table *t = table_get(id / PT_ENTRIES);
+        uint64_t *pte = &t->pte[id % PT_ENTRIES];
+
+        if (!(*pte & PTE_W)) {
+            continue;
+        }
+        pte_write(pte, *pte & ~PTE_W);
+        if (n < INVLPG_MAX) {
+            stale[n] = table_gva(t, id % PT_ENTRIES);
+        }
+        n++;
+    }
+    if (n > INVLPG_MAX) {
+        host_tlb_flush();
+        return;
+    }
+    for (i = 0; i < n; i++) {
+        host_invlpg(stale[i]);
+    }
+}
