@@ -12,5 +12,6 @@
 bool serial_init(uint16_t base);
 void serial_putc(uint16_t base, char c);
 int serial_getc(uint16_t base); /* -1 if nothing has been received */
+void serial_flush(uint16_t base); /* returns when the last bit has left */
 
 #endif

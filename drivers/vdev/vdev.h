@@ -37,6 +37,30 @@ static inline void vdev_irq_set(const struct vdev_irq *irq, int level)
     }
 }
 
+/* Time as the guest's devices see it: nanoseconds since some fixed moment, never going backwards. */
+struct vdev_clock {
+    uint64_t (*now_ns)(void *opaque);
+    void *opaque;
+};
+static inline uint64_t vdev_now(const struct vdev_clock *clock)
+{
+    return clock->now_ns(clock->opaque);
+}
+#define VDEV_NS_PER_SEC 1000000000ull
+#define VDEV_NEVER      UINT64_MAX /* "next event" of a device that waits for nothing */
+
+/* The guest asked for a reset of the machine; reason is a constant, for the log. */
+struct vdev_reset {
+    void (*request)(void *opaque, const char *reason);
+    void *opaque;
+};
+static inline void vdev_request_reset(const struct vdev_reset *reset, const char *reason)
+{
+    if (reset->request) {
+        reset->request(reset->opaque, reason);
+    }
+}
+
 /* Port bus: dispatches to ranges; nothing there reads as all-ones and drops writes (VDEV_UNHANDLED is still returned, for
  * the log). 2- and 4-byte accesses to a range that answers VDEV_UNHANDLED for that size are split into bytes. */
 #define VBUS_MAX 24
