@@ -110,12 +110,14 @@ struct insn {
     bool is_mem : 1;     /* ModRM names memory (mod != 3) */
     bool imm_is_rel : 1; /* the immediate is a branch displacement */
     bool writes_sp : 1;  /* implicit or explicit change of rsp */
+    bool too_long : 1;   /* more than 15 bytes: #GP, not #UD */
     /* byte offsets in the instruction; 0 = not present */
     uint8_t opcode_off;  /* the last opcode byte */
     uint8_t modrm_off;
     uint8_t disp_off, disp_size;
     uint8_t imm_off, imm_size;   /* for enter: imm16 then imm2 = imm8; extrq/insertq likewise */
     uint8_t imm2_size;
+    uint8_t imm2;        /* enter: the nesting level */
     uint8_t op_size;     /* effective operand size of the general operand in bytes: 1 2 4 8 */
     uint8_t addr_size;   /* 4 or 8 */
     uint8_t reg;         /* ModRM.reg with REX.R (a GPR number, sreg, CR... by opcode) */
