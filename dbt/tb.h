@@ -48,6 +48,7 @@ struct TranslationBlock {
 
     struct TranslationBlock *hash_next; /* tb_htable bucket; valid while the TB is in the table */
     bool hashed;
+    bool global;              /* page 0 is mapped global: survives flushes that leave global pages alone */
 
     uintptr_t page_next[2];   /* lock: that page's PageDesc.lock */
     tb_page_addr_t page_addr[2]; /* page-aligned addr of page 0 plus offset is not kept: see tb_page_start(); [1] may be
@@ -61,6 +62,7 @@ struct TranslationBlock {
     uint32_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
     uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h) */
     uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
+    uint8_t jmp_logged;                    /* bit n: exit n is in the cross-page log (tb-jmp.c); lock: the log's */
 } __attribute__((aligned(64)));
 #define TB_JMP_OFFSET_INVALID 0xffffffffu
 
@@ -78,6 +80,8 @@ struct PageDesc {
 
 /* Set up the empty page index and hash table. 0 or -ENOMEM. */
 int tb_maint_init(void);
+/* Make a CPU's jump cache known, so that dead TBs are removed from it. Before its first look-up; again is harmless. */
+void tb_maint_register_cpu(struct CPUState *cpu);
 struct PageDesc *page_find(tb_page_addr_t index);
 /* index = address >> PAGE_SHIFT. With alloc, NULL means out of memory. Lock-free insertion by compare-and-swap. */
 struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc);
@@ -95,11 +99,11 @@ int tb_page_prepare(tb_page_addr_t addr); /* 0 or -ENOMEM */
 /* Put the finished TB on its page lists and into the hash table. Returns tb, or an equal one that was there first. */
 struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_t phys_pc, tb_page_addr_t phys_page2);
 
-/* Chain exit n of tb to tb_next (QEMU tb_add_jump), unless either forbids it. Across guest pages the jump is remembered
- * and undone by tb_unlink_cross_page(). Never chains to a TB that has two pages. */
+/* Chain exit n of tb to tb_next (QEMU tb_add_jump), unless either forbids it. A jump to another guest page, or
+ * to a TB with a second page, is remembered and undone by tb_unlink_cross_page(). */
 void tb_add_jump(struct TranslationBlock *tb, int n, struct TranslationBlock *tb_next);
-/* Undo all jumps between different guest pages: mappings have changed. */
-void tb_unlink_cross_page(void);
+/* Undo the jumps between different guest pages, because mappings have changed: all, or those not between global pages. */
+void tb_unlink_cross_page(bool all);
 
 /* Invalidate all TBs overlapping [start, last]; any number of pages. host_pc: the store's address in the code cache, 0 if
  * the writer is not translated code. Returns true if the TB that contains host_pc was among them. */

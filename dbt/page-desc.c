@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PageDesc: the index "physical page -> TBs that have bytes on it", its locks, lists and byte maps.
+ * Does not decide which TB dies (tb-maint.c) and does not protect pages.
+ */
+#include "dbt/tb-internal.h"
+
+#include "kernel/lib/string.h"
+#include "kernel/lib/types.h"
+#include "dbt/host.h"
+
+/*
+ * Radix tree over 40 index bits; every table has 1024 entries:
+ *
+ *   l1_map[index 39:30] -> void *[index 29:20] -> void *[index 19:10] -> struct PageDesc[index 9:0]
+ * (4 MiB of RAM)
+ *
+ * Tables are published with a releasing compare-and-swap and never freed, so that readers need no
+ * lock: whoever sees a pointer (acquire) sees a zeroed table, and zero is an unlocked, empty
+ * PageDesc.
+ */
+#define V_L2_BITS   10
+#define V_L2_SIZE   (1u << V_L2_BITS)
+#define V_L2_LEVELS 2
+#define V_L1_SHIFT  ((V_L2_LEVELS + 1) * V_L2_BITS)
+#define V_L1_SIZE   (1u << (PAGE_INDEX_BITS - V_L1_SHIFT))
+_Static_assert(PAGE_INDEX_BITS == V_L1_SHIFT + 10, "tree covers the index");
+
+static void *l1_map[V_L1_SIZE]; /* lock-free, see above; lifetime: from tb_maint_init() on */
+
+uint64_t tb_list_steps;
+
+void page_desc_init(void)
+{
+    memset(l1_map, 0, sizeof(l1_map));
+}
+
+/*
+ * The table that *lp points to, created if asked for. Two CPUs may create one at the same time: the
+ * loser drops its own. dbt_zalloc() memory cannot be given back, so a lost race costs one table; it
+ * happens at most once per table and CPU.
+ */
+static void *level_get(void **lp, size_t size, bool alloc)
+{
+    void *table = __atomic_load_n(lp, __ATOMIC_ACQUIRE);
+    if (table || !alloc) {
+        return table;
+    }
+    void *fresh = dbt_zalloc(size);
+    if (!fresh) {
+        return NULL;
+    }
+    if (__atomic_compare_exchange_n(lp, &table, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        return fresh;
+    }
+    return table;
+}
+
+struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc)
+{
+    if (index > PAGE_INDEX_LAST) {
+        return NULL;
+    }
+    void **lp = &l1_map[index >> V_L1_SHIFT];
+    for (int level = V_L2_LEVELS; level > 0; level--) {
+        void **table = level_get(lp, V_L2_SIZE * sizeof(void *), alloc);
+        if (!table) {
+            return NULL;
+        }
+        lp = table + ((index >> (level * V_L2_BITS)) & (V_L2_SIZE - 1));
+    }
+    struct PageDesc *leaf = level_get(lp, V_L2_SIZE * sizeof(struct PageDesc), alloc);
+    return leaf ? leaf + (index & (V_L2_SIZE - 1)) : NULL;
+}
+
+struct PageDesc *page_find(tb_page_addr_t index)
+{
+    return page_find_alloc(index, false);
+}
+
+struct PageDesc *page_find_next(tb_page_addr_t *index, tb_page_addr_t last)
+{
+    last = MIN(last, PAGE_INDEX_LAST);
+    for (tb_page_addr_t i = *index; i <= last;) {
+        void **lp = &l1_map[i >> V_L1_SHIFT];
+        int level = V_L2_LEVELS;
+        void *table = __atomic_load_n(lp, __ATOMIC_ACQUIRE);
+        for (; table && level > 0; level--) {
+            lp = (void **)table + ((i >> (level * V_L2_BITS)) & (V_L2_SIZE - 1));
+            table = __atomic_load_n(lp, __ATOMIC_ACQUIRE);
+        }
+        if (table) {
+            *index = i;
+            return (struct PageDesc *)table + (i & (V_L2_SIZE - 1));
+        }
+        i = (i | (BIT((level + 1) * V_L2_BITS) - 1)) +
+            1; /* past all that this empty entry covers */
+    }
+    return NULL;
+}
+
+/* ---- locks ---- */
+
+void page_lock_tb(const struct TranslationBlock *tb, struct PageDesc *pd[2])
+{
+    tb_page_addr_t index0 = page_index(tb->page_addr[0]);
+    tb_page_addr_t index1 = page_index(tb->page_addr[1]);
+
+    pd[0] = page_find(index0);
+    pd[1] = tb->page_addr[1] == TB_PAGE_ADDR_INVALID ? NULL : page_find(index1);
+    ASSERT(pd[0] && (pd[1] || tb->page_addr[1] == TB_PAGE_ADDR_INVALID));
+    if (!pd[1] || pd[1] == pd[0]) {
+        spin_lock(&pd[0]->lock);
+        return;
+    }
+    spin_lock(&pd[index0 < index1 ? 0 : 1]->lock);
+    spin_lock(&pd[index0 < index1 ? 1 : 0]->lock);
+}
+
+void page_unlock_tb(struct PageDesc *pd[2])
+{
+    if (pd[1] && pd[1] != pd[0]) {
+        spin_unlock(&pd[1]->lock);
+    }
+    spin_unlock(&pd[0]->lock);
+}
+
+/* ---- byte maps ---- */
+
+void tb_page_extent(const struct TranslationBlock *tb, unsigned n, unsigned *first, unsigned *last)
+{
+    unsigned begin = tb->page_addr[0] & ~PAGE_MASK;
+    unsigned final = begin + tb->size - 1; /* from the start of page 0; on page 1 if >= PAGE_SIZE */
+
+    if (n == 0) {
+        *first = begin;
+        *last = MIN(final, (unsigned)PAGE_SIZE - 1);
+    } else {
+        *first = 0;
+        *last = final - (unsigned)PAGE_SIZE;
+    }
+}
+
+/* Bits first..last of the map byte i, as far as they lie in it. */
+static inline uint8_t map_mask(unsigned i, unsigned first, unsigned last)
+{
+    unsigned low = i == first / 8 ? first % 8 : 0;
+    unsigned high = i == last / 8 ? last % 8 : 7;
+    return (uint8_t)((0xffu << low) & (0xffu >> (7 - high)));
+}
+
+static void page_bitmap_set(uint8_t *map, unsigned first, unsigned last)
+{
+    for (unsigned i = first / 8; i <= last / 8; i++) {
+        map[i] |= map_mask(i, first, last);
+    }
+}
+
+bool page_bitmap_test(const uint8_t *map, unsigned first, unsigned last)
+{
+    for (unsigned i = first / 8; i <= last / 8; i++) {
+        if (map[i] & map_mask(i, first, last)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The list has become empty. Nothing is freed: an all-zero map is the exact map of an empty list.
+ */
+void page_bitmap_clear(struct PageDesc *pd)
+{
+    assert_page_locked(pd);
+    if (pd->code_bitmap) {
+        memset(pd->code_bitmap, 0, CODE_BITMAP_SIZE);
+    }
+}
+
+void build_page_bitmap(struct PageDesc *pd)
+{
+    assert_page_locked(pd);
+    if (pd->code_bitmap) {
+        page_bitmap_clear(pd);
+    } else {
+        pd->code_bitmap = dbt_zalloc(CODE_BITMAP_SIZE);
+        pd->code_write_count = 0; /* no memory: ask again after as many writes */
+    }
+    if (!pd->code_bitmap) {
+        return;
+    }
+    for (uintptr_t link = pd->first_tb; link; link = *page_next_of_link(link)) {
+        unsigned first, last;
+
+        tb_list_steps++;
+        tb_page_extent(tb_of_link(link), n_of_link(link), &first, &last);
+        page_bitmap_set(pd->code_bitmap, first, last);
+    }
+}
+
+/* ---- lists ---- */
+
+/*
+ * QEMU drops the byte map here, because a map without the new TB's bytes would let a store to them
+ * pass as data. Adding the bytes instead keeps the map a superset just as well, and a page that
+ * gains TBs while it is being written to as data keeps its O(1) filter.
+ */
+void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n)
+{
+    assert_page_locked(pd);
+    tb->page_next[n] = pd->first_tb;
+    pd->first_tb = tb_link(tb, n);
+    if (pd->code_bitmap) {
+        unsigned first, last;
+
+        tb_page_extent(tb, n, &first, &last);
+        page_bitmap_set(pd->code_bitmap, first, last);
+    }
+}
+
+/* tb->page_next[n] is left as it was: a walk that stands on the removed node can go on. */
+void tb_page_remove(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n, uintptr_t *hint)
+{
+    uintptr_t link = tb_link(tb, n);
+    uintptr_t *prev = hint && *hint == link ? hint : &pd->first_tb;
+
+    assert_page_locked(pd);
+    while (*prev != link) {
+        ASSERT(*prev);
+        tb_list_steps++;
+        prev = page_next_of_link(*prev);
+    }
+    *prev = tb->page_next[n];
+    if (!pd->first_tb) {
+        page_bitmap_clear(pd);
+    }
+}

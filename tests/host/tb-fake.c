@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* The fakes of tb-fake.h: what TB maintenance needs from translation and from its host. */
+#include "tests/host/tb-fake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dbt/host.h"
+
+struct fake fake;
+struct CPUState fake_cpu[2];
+
+static void
+    *allocated[1 << 18]; /* keeps memory that tests abandon reachable for the leak checker */
+static unsigned nr_allocated;
+
+void fake_reset(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    memset(fake_cpu, 0, sizeof(fake_cpu));
+    fake.pool_size = FAKE_TBS;
+    fake.allocs_left = -1;
+    for (unsigned i = 0; i < FAKE_PAGES; i++) {
+        fake.va_to_page[i] = i;
+    }
+    ASSERT(tb_maint_init() == 0);
+    tb_cross_page_limit = TB_CROSS_PAGE_LOG;
+    tb_maint_register_cpu(&fake_cpu[0]);
+    tb_maint_register_cpu(&fake_cpu[1]);
+    tb_maint_register_cpu(&fake_cpu[0]);
+    ASSERT(tb_cpu_count == 2);
+}
+
+struct TranslationBlock *fake_tb(uint64_t pc, unsigned size, uint32_t flags, uint32_t cflags)
+{
+    size_t i = fake.tbs++;
+    struct TranslationBlock *tb = &fake.pool[i];
+
+    ASSERT(i < fake.pool_size);
+    memset(tb, 0xa5, sizeof(*tb)); /* tb_link_page() must not rely on zeros */
+    tb->global = false;
+    tb->pc = pc;
+    tb->flags = flags;
+    tb->cflags = cflags;
+    tb->size = size;
+    tb->hashed = false;
+    tb->tc.ptr = 0x40000000 + i * 256;
+    tb->tc.size = 128;
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        tb->jmp_reset_offset[n] = 0x40 + 0x10 * n;
+        fake.jmp[i][n] = 0;
+    }
+    return tb;
+}
+
+struct TranslationBlock *fake_gen(uint64_t pc, unsigned size, uint32_t flags, uint32_t cflags)
+{
+    tb_page_addr_t phys_pc = probe_page_addr_code(NULL, pc);
+    tb_page_addr_t phys_page2 = TB_PAGE_ADDR_INVALID;
+
+    ASSERT(phys_pc != TB_PAGE_ADDR_INVALID && tb_page_prepare(phys_pc) == 0);
+    if ((pc & ~PAGE_MASK) + size > PAGE_SIZE) {
+        phys_page2 = probe_page_addr_code(NULL, (pc & PAGE_MASK) + PAGE_SIZE);
+        ASSERT(phys_page2 != TB_PAGE_ADDR_INVALID && tb_page_prepare(phys_page2) == 0);
+    }
+    struct TranslationBlock *tb = fake_tb(pc, size, flags, cflags);
+    struct TranslationBlock *linked = tb_link_page(tb, phys_pc, phys_page2);
+    if (linked != tb) {
+        memset(tb, 0x5a, sizeof(*tb));
+        tb->global = false;
+        fake.tbs--;
+    }
+    return linked;
+}
+
+void fake_flush(void)
+{
+    tb_maint_flush();
+    memset(fake.pool, 0x77, fake.tbs * sizeof(fake.pool[0]));
+    fake.tbs = 0;
+}
+
+/* ---- translation ---- */
+
+size_t tb_count(void)
+{
+    return fake.tbs;
+}
+
+struct TranslationBlock *tb_at(size_t i)
+{
+    return &fake.pool[i];
+}
+
+struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc)
+{
+    size_t i = (host_pc - 0x40000000) / 256;
+
+    return host_pc >= 0x40000000 && i < fake.tbs && (host_pc & 255) < 128 ? &fake.pool[i] : NULL;
+}
+
+void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
+{
+    fake.jmp[fake_index(tb)][n] = addr;
+}
+
+void jump_table_remove(struct TranslationBlock *tb)
+{
+    tb->pad = 0;
+}
+
+/* ---- host ---- */
+
+void *dbt_zalloc(size_t size)
+{
+    if (fake.allocs_left == 0) {
+        return NULL;
+    }
+    if (fake.allocs_left > 0) {
+        fake.allocs_left--;
+    }
+    void *p = calloc(1, size);
+    unsigned i = __atomic_fetch_add(&nr_allocated, 1, __ATOMIC_RELAXED);
+    ASSERT(p && i < ARRAY_SIZE(allocated));
+    allocated[i] = p;
+    return p;
+}
+
+tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc)
+{
+    uint64_t page = pc >> PAGE_SHIFT;
+
+    fake.probes++;
+    if (page >= FAKE_PAGES || fake.va_to_page[page] == FAKE_UNMAPPED) {
+        return TB_PAGE_ADDR_INVALID;
+    }
+    return (uint64_t)fake.va_to_page[page] << PAGE_SHIFT | (pc & ~PAGE_MASK);
+}
+
+/* The flag in PageDesc says who owns protection, so asking twice for the same is a defect of the
+ * caller. */
+void tlb_protect_code(tb_page_addr_t page_addr)
+{
+    ASSERT(!(page_addr & ~PAGE_MASK) && page_addr >> PAGE_SHIFT < FAKE_PAGES);
+    ASSERT(!fake.is_protected[page_addr >> PAGE_SHIFT]);
+    fake.is_protected[page_addr >> PAGE_SHIFT] = true;
+    fake.protects++;
+}
+
+void tlb_unprotect_code(tb_page_addr_t page_addr)
+{
+    ASSERT(!(page_addr & ~PAGE_MASK) && page_addr >> PAGE_SHIFT < FAKE_PAGES);
+    ASSERT(fake.is_protected[page_addr >> PAGE_SHIFT]);
+    fake.is_protected[page_addr >> PAGE_SHIFT] = false;
+    fake.unprotects++;
+}

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TB maintenance against a naive model: random links, jumps, writes, mapping changes and flushes,
+ * the complete state compared after each. The model knows no lists and no extents, only which TBs
+ * own which byte of memory. Every path that is interesting has a counter and must have been taken.
+ * Environment: TB_MODEL_SEED, TB_MODEL_STEPS for longer runs.
+ */
+#include "tests/host/tb-fake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dbt/host.h"
+
+#define TBS       128u /* before the code buffer is full and must be flushed */
+#define PHYS      10u  /* physical pages */
+#define VIRT      24u  /* virtual pages on them */
+#define WORDS     (TBS / 64)
+#define NONE      (-1)
+#define LOG_LIMIT 32u
+
+/* What the model knows. Indices are those of the pool. */
+static struct {
+    bool live[TBS];
+    uint64_t pc[TBS];
+    unsigned size[TBS], flags[TBS], cflags[TBS];
+    unsigned page[TBS][2]; /* physical page of the first byte and of the last */
+    bool crosses[TBS];
+    int dest[TBS][TB_MAX_JMP];
+    bool logged[TBS][TB_MAX_JMP];
+    unsigned nr_logged;
+    uint64_t owner[PHYS * PAGE_SIZE][WORDS]; /* for each byte: the live TBs it is part of */
+    bool is_protected[PHYS];
+    uint64_t killed;
+} model;
+
+/* Proof that the interesting paths were taken. */
+#define PATHS(X)                                                                                   \
+    X(link)                                                                                        \
+    X(link_crossing)                                                                               \
+    X(link_twice_on_page) X(link_equal) X(lookup_hit) X(lookup_wrong_page2) X(chain)               \
+        X(chain_cross_page) X(chain_refused) X(chain_log_full) X(chain_to_dead) X(chain_from_dead) \
+            X(fast_hit) X(fast_many) X(fast_map_miss) X(fast_map_false_positive) X(fast_walk_miss) \
+                X(fast_no_tb) X(fast_no_memory) X(range_hit) X(range_many_pages) X(range_miss)     \
+                    X(hit_by_second_half) X(hit_other_page_lower) X(hit_other_page_higher)         \
+                        X(hit_twice_on_page) X(current_hit) X(current_missed) X(jump_in_undone)    \
+                            X(jump_out_undone) X(unlink_cross_page) X(unlinked_jump)               \
+                                X(unlinked_dead_entry) X(left_lazily_protected) X(unprotect)       \
+                                    X(kill_one) X(has_code) X(has_no_code) X(flush) X(remap)       \
+                                        X(reboot)
+enum path {
+#define X(name) PATH_##name,
+    PATHS(X)
+#undef X
+        PATH_COUNT
+};
+static const char *const path_name[] = {
+#define X(name) #name,
+    PATHS(X)
+#undef X
+};
+static uint64_t path[PATH_COUNT];
+#define TOOK(name)        (path[PATH_##name]++)
+#define TOOK_IF(name, by) (path[PATH_##name] += (by))
+
+static uint64_t rng_state;
+
+static uint64_t rnd(uint64_t below)
+{
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return rng_state % below;
+}
+
+/* ---- the model ---- */
+
+static uint64_t model_byte_addr(unsigned i, unsigned b)
+{
+    unsigned off = (model.pc[i] & ~PAGE_MASK) + b;
+
+    return off < PAGE_SIZE ? model.page[i][0] * PAGE_SIZE + off
+                           : model.page[i][1] * PAGE_SIZE + (off - PAGE_SIZE);
+}
+
+static void model_own(unsigned i, bool own)
+{
+    for (unsigned b = 0; b < model.size[i]; b++) {
+        uint64_t *word = &model.owner[model_byte_addr(i, b)][i / 64];
+        *word = own ? *word | BIT(i % 64) : *word & ~BIT(i % 64);
+    }
+}
+
+static bool model_has_code(unsigned page)
+{
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        if (model.live[i] && (model.page[i][0] == page || model.page[i][1] == page)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int model_lookup(uint64_t pc, unsigned flags, unsigned cflags)
+{
+    unsigned va = pc >> PAGE_SHIFT;
+
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        if (model.live[i] && model.pc[i] == pc && model.flags[i] == flags &&
+            model.cflags[i] == cflags && model.page[i][0] == fake.va_to_page[va]) {
+            if (!model.crosses[i] || model.page[i][1] == fake.va_to_page[va + 1]) {
+                return (int)i;
+            }
+            TOOK(lookup_wrong_page2);
+        }
+    }
+    return NONE;
+}
+
+static void model_kill(unsigned i)
+{
+    model_own(i, false);
+    model.live[i] = false;
+    model.killed++;
+    for (unsigned j = 0; j < fake.tbs; j++) {
+        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+            if (model.dest[j][n] == (int)i) {
+                model.dest[j][n] = NONE;
+                TOOK(jump_in_undone);
+            }
+        }
+    }
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        TOOK_IF(jump_out_undone, model.dest[i][n] != NONE);
+        model.dest[i][n] = NONE;
+    }
+}
+
+static void model_unprotect_if_empty(unsigned page)
+{
+    if (model.is_protected[page] && !model_has_code(page)) {
+        model.is_protected[page] = false;
+        TOOK(unprotect);
+    }
+}
+
+static void note_hit(unsigned i, unsigned page)
+{
+    unsigned other = model.page[i][0] == page ? model.page[i][1] : model.page[i][0];
+
+    if (model.crosses[i]) {
+        TOOK_IF(hit_by_second_half, model.page[i][1] == page && other != page);
+        TOOK_IF(hit_other_page_lower, other < page);
+        TOOK_IF(hit_other_page_higher, other > page);
+        TOOK_IF(hit_twice_on_page, other == page);
+        TOOK_IF(left_lazily_protected, other != page && !model_has_code(other));
+    }
+}
+
+/* A write to bytes of one page. Returns the number of TBs it kills; *current tells whether that one
+ * was among them. */
+static unsigned model_write(uint64_t start, uint64_t last, int current, bool *current_hit)
+{
+    uint64_t victims[WORDS] = {0};
+    unsigned hits = 0;
+
+    for (uint64_t addr = start; addr <= last; addr++) {
+        for (unsigned w = 0; w < WORDS; w++) {
+            victims[w] |= model.owner[addr][w];
+        }
+    }
+    for (unsigned i = 0; i < TBS; i++) {
+        if (victims[i / 64] & BIT(i % 64)) {
+            model_kill(i);
+            note_hit(i, start >> PAGE_SHIFT);
+            *current_hit |= (int)i == current;
+            hits++;
+        }
+    }
+    model_unprotect_if_empty(start >> PAGE_SHIFT);
+    return hits;
+}
+
+/* ---- comparison ---- */
+
+/* NULL, or what is wrong with TB i. */
+static const char *compare_tb(unsigned i)
+{
+    const struct TranslationBlock *tb = &fake.pool[i];
+    unsigned h = tb_jmp_cache_hash_func(model.pc[i]);
+
+    if (fake_live(tb) != model.live[i] || !(tb_cflags(tb) & CF_INVALID) != model.live[i]) {
+        return model.live[i] ? "died" : "lives on";
+    }
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        const struct TranslationBlock *dest =
+            model.dest[i][n] == NONE ? NULL : &fake.pool[model.dest[i][n]];
+
+        if (tb_of_link(tb->jmp_dest[n]) != dest) {
+            return "has a wrong jmp_dest";
+        }
+        if (fake.jmp[i][n] != (dest ? dest->tc.ptr : fake_stub(tb, n))) {
+            return "has an exit patched wrong";
+        }
+    }
+    if (!model.live[i] &&
+        (fake_cpu[0].tb_jmp_cache[h] == tb || fake_cpu[1].tb_jmp_cache[h] == tb)) {
+        return "is dead and in a jump cache";
+    }
+    return NULL;
+}
+
+static void compare(uint64_t step_nr)
+{
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        const char *what = compare_tb(i);
+
+        if (what) {
+            fail_msg("step %llu: TB %u pc=%#llx %s", (unsigned long long)step_nr, i,
+                     (unsigned long long)model.pc[i], what);
+        }
+    }
+    assert_memory_equal(fake.is_protected, model.is_protected, sizeof(model.is_protected));
+    assert_int_equal(tb_cross_page_count(), model.nr_logged);
+    assert_int_equal(fake_cpu[0].stat[STAT_tb_invalidated] + fake_cpu[1].stat[STAT_tb_invalidated],
+                     model.killed);
+}
+
+/* ---- operations ---- */
+
+static void op_flush(void)
+{
+    fake_flush();
+    memset(model.live, 0, sizeof(model.live));
+    memset(model.owner, 0, sizeof(model.owner));
+    memset(model.logged, 0, sizeof(model.logged));
+    model.nr_logged = 0;
+    TOOK(flush);
+}
+
+/* A new machine: page index and byte maps start from nothing. */
+static void op_reboot(void)
+{
+    op_flush();
+    assert_int_equal(tb_maint_init(), 0);
+    memset(fake.is_protected, 0, sizeof(fake.is_protected));
+    memset(model.is_protected, 0, sizeof(model.is_protected));
+    TOOK(reboot);
+}
+
+static void model_link(unsigned i, uint64_t pc, unsigned size, unsigned flags, unsigned cflags)
+{
+    unsigned va = pc >> PAGE_SHIFT;
+
+    model.live[i] = true;
+    model.pc[i] = pc;
+    model.size[i] = size;
+    model.flags[i] = flags;
+    model.cflags[i] = cflags;
+    model.crosses[i] = (pc & ~PAGE_MASK) + size > PAGE_SIZE;
+    model.page[i][0] = fake.va_to_page[va];
+    model.page[i][1] = model.crosses[i] ? fake.va_to_page[va + 1] : model.page[i][0];
+    model.dest[i][0] = model.dest[i][1] = NONE;
+    model.logged[i][0] = model.logged[i][1] = false;
+    model_own(i, true);
+    TOOK(link);
+    TOOK_IF(link_crossing, model.crosses[i]);
+    TOOK_IF(link_twice_on_page, model.crosses[i] && model.page[i][0] == model.page[i][1]);
+}
+
+static unsigned random_size(void)
+{
+    return rnd(16) ? 1 + rnd(40) : 1 + rnd(600);
+}
+
+/* What the executor does: look up, else generate; remember the result in the jump cache. */
+static void op_execute(void)
+{
+    unsigned va = rnd(VIRT - 1);
+    unsigned offset = rnd(3) ? rnd(12) * 320 : PAGE_SIZE - 1 - rnd(3) * 9;
+    uint64_t pc = va * PAGE_SIZE + offset;
+    unsigned flags = rnd(2) * 3;
+    unsigned cflags = rnd(8) ? 0 : 1 | CF_NO_GOTO_TB;
+    struct CPUState *cpu = &fake_cpu[rnd(2)];
+
+    if (fake.tbs == TBS) {
+        op_flush();
+    }
+    int known = model_lookup(pc, flags, cflags);
+    struct TranslationBlock *tb =
+        tb_htable_lookup(cpu, pc, probe_page_addr_code(cpu, pc), flags, cflags);
+    assert_ptr_equal(tb, known == NONE ? NULL : &fake.pool[known]);
+    TOOK_IF(lookup_hit, known != NONE);
+    if (known == NONE) {
+        unsigned size = random_size();
+        tb = fake_gen(pc, size, flags, cflags);
+        assert_int_equal(fake_index(tb), fake.tbs - 1);
+        model_link(fake.tbs - 1, pc, size, flags, cflags);
+        model.is_protected[model.page[fake.tbs - 1][0]] = true;
+        model.is_protected[model.page[fake.tbs - 1][1]] = true;
+    } else if (rnd(2)) {
+        /* Another CPU had the same idea: the first TB stays, ours leaves no trace. */
+        assert_ptr_equal(fake_gen(pc, model.size[known], flags, cflags), tb);
+        TOOK(link_equal);
+    }
+    cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc)] = tb;
+}
+
+static bool model_may_chain(unsigned from, unsigned n, unsigned to)
+{
+    TOOK_IF(chain_to_dead, !model.live[to]);
+    TOOK_IF(chain_from_dead, !model.live[from]);
+    if (!model.live[from] || !model.live[to] || model.dest[from][n] != NONE ||
+        ((model.cflags[from] | model.cflags[to]) & CF_NO_GOTO_TB)) {
+        TOOK(chain_refused);
+        return false;
+    }
+    if (model.pc[from] >> PAGE_SHIFT == model.pc[to] >> PAGE_SHIFT &&
+        model.page[from][0] == model.page[to][0] && !model.crosses[to]) {
+        return true;
+    }
+    if (!model.logged[from][n]) {
+        if (model.nr_logged == LOG_LIMIT) {
+            TOOK(chain_log_full);
+            return false;
+        }
+        model.logged[from][n] = true;
+        model.nr_logged++;
+    }
+    TOOK(chain_cross_page);
+    return true;
+}
+
+static void op_chain(void)
+{
+    if (!fake.tbs) {
+        return;
+    }
+    unsigned from = rnd(fake.tbs), n = rnd(TB_MAX_JMP), to = rnd(fake.tbs);
+
+    if (model_may_chain(from, n, to)) {
+        model.dest[from][n] = (int)to;
+        TOOK(chain);
+    }
+    tb_add_jump(&fake.pool[from], (int)n, &fake.pool[to]);
+}
+
+static void op_unlink_cross_page(void)
+{
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+            if (model.logged[i][n]) {
+                TOOK_IF(unlinked_jump, model.dest[i][n] != NONE);
+                TOOK_IF(unlinked_dead_entry, !model.live[i]);
+                model.dest[i][n] = NONE;
+                model.logged[i][n] = false;
+            }
+        }
+    }
+    model.nr_logged = 0;
+    tb_unlink_cross_page(true);
+    TOOK(unlink_cross_page);
+}
+
+/* A mapping changes, and the kernel drops all that was cached by virtual address. */
+static void op_remap(void)
+{
+    fake.va_to_page[rnd(VIRT)] = rnd(PHYS);
+    memset(fake_cpu[0].tb_jmp_cache, 0, sizeof(fake_cpu[0].tb_jmp_cache));
+    memset(fake_cpu[1].tb_jmp_cache, 0, sizeof(fake_cpu[1].tb_jmp_cache));
+    op_unlink_cross_page();
+    TOOK(remap);
+}
+
+/* The running TB of a write: none, or one of the pool, dead or alive. */
+static int random_current(uint64_t *host_pc)
+{
+    int current = fake.tbs && rnd(4) ? (int)rnd(fake.tbs) : NONE;
+
+    *host_pc = current == NONE ? 0 : fake.pool[current].tc.ptr + rnd(128);
+    return current;
+}
+
+static unsigned random_len(void)
+{
+    return rnd(4) ? 1u << rnd(7) : 1 + rnd(PAGE_SIZE);
+}
+
+static void note_fast(unsigned hits, uint64_t steps, bool had_code, bool had_map)
+{
+    TOOK_IF(fast_hit, hits != 0);
+    TOOK_IF(fast_many, hits > 3);
+    if (!hits && !had_code) {
+        TOOK(fast_no_tb);
+    } else if (!hits) {
+        TOOK_IF(fast_map_miss, steps == 0);
+        TOOK_IF(fast_map_false_positive, had_map && steps);
+        TOOK_IF(fast_walk_miss, !had_map && steps);
+    }
+}
+
+/* A guest store of at most a page that does not leave its page. */
+static void op_write_fast(void)
+{
+    unsigned page = rnd(PHYS), offset = rnd(PAGE_SIZE);
+    unsigned wish = random_len(), len = MIN(wish, (unsigned)PAGE_SIZE - offset);
+    uint64_t start = page * PAGE_SIZE + offset, host_pc;
+    int current = random_current(&host_pc);
+    bool expected = false, hit, had_code = model_has_code(page);
+    struct PageDesc *pd = page_find(page);
+    bool had_map = pd && pd->code_bitmap;
+
+    unsigned hits = model_write(start, start + len - 1, current, &expected);
+    bool no_memory = rnd(4) == 0;
+    fake.allocs_left = no_memory ? 0 : -1;
+    uint64_t steps = tb_list_steps;
+    assert_int_equal(tb_invalidate_phys_page_fast(&fake_cpu[rnd(2)], start, len, host_pc, &hit),
+                     expected);
+    assert_int_equal(hit, hits != 0);
+    fake.allocs_left = -1;
+    steps = tb_list_steps - steps;
+    note_fast(hits, steps, had_code, had_map);
+    TOOK_IF(fast_no_memory,
+            no_memory && pd && pd->first_tb && !pd->code_bitmap && !pd->code_write_count);
+    TOOK_IF(current_hit, expected);
+    TOOK_IF(current_missed, current != NONE && !expected);
+}
+
+/* A device or the monitor writes, over any number of pages. */
+static void op_write_range(void)
+{
+    uint64_t start = rnd(PHYS * PAGE_SIZE), len = rnd(8) ? random_len() : 1 + rnd(3 * PAGE_SIZE),
+             host_pc;
+    uint64_t last = MIN(start + len, PHYS * PAGE_SIZE) - 1;
+    int current = random_current(&host_pc);
+    bool expected = false;
+    unsigned hits = 0;
+
+    for (uint64_t at = start; at <= last; at = (at | ~PAGE_MASK) + 1) {
+        hits += model_write(at, MIN(last, at | ~PAGE_MASK), current, &expected);
+    }
+    assert_int_equal(tb_invalidate_phys_range(&fake_cpu[rnd(2)], start, last, host_pc), expected);
+    TOOK_IF(range_hit, hits != 0);
+    TOOK_IF(range_miss, hits == 0);
+    TOOK_IF(range_many_pages, hits && page_index(last) - page_index(start) > 1);
+}
+
+static void op_kill_one(void)
+{
+    if (fake.tbs) {
+        unsigned i = rnd(fake.tbs);
+
+        if (model.live[i]) {
+            model_kill(i);
+            TOOK(kill_one);
+        }
+        tb_phys_invalidate(&fake.pool[i], TB_PAGE_ADDR_INVALID);
+    }
+}
+
+static void op_has_code(void)
+{
+    unsigned page = rnd(PHYS);
+    bool has_code = model_has_code(page);
+
+    assert_int_equal(tb_page_has_code(page * PAGE_SIZE + rnd(PAGE_SIZE)), has_code);
+    model_unprotect_if_empty(page);
+    TOOK_IF(has_code, has_code);
+    TOOK_IF(has_no_code, !has_code);
+}
+
+/* ---- the run ---- */
+
+static void step(void)
+{
+    unsigned what = rnd(1000);
+
+    if (what < 400) {
+        op_execute();
+    } else if (what < 800) {
+        op_chain();
+    } else if (what < 940) {
+        op_write_fast();
+    } else if (what < 965) {
+        op_write_range();
+    } else if (what < 980) {
+        op_has_code();
+    } else if (what < 990) {
+        op_kill_one();
+    } else if (what < 999) {
+        op_remap();
+    } else if (rnd(2)) {
+        op_flush();
+    } else {
+        op_reboot();
+    }
+}
+
+static uint64_t environment(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void test_model(void **state)
+{
+    uint64_t seed = environment("TB_MODEL_SEED", 0x6e6f746469727479);
+    uint64_t steps = environment("TB_MODEL_STEPS", 500000);
+
+    fake_reset();
+    fake.pool_size = TBS + 1; /* one more for a duplicate's short life */
+    tb_cross_page_limit = LOG_LIMIT;
+    rng_state = seed | 1;
+    for (unsigned v = 0; v < VIRT; v++) {
+        fake.va_to_page[v] = rnd(PHYS);
+    }
+    for (uint64_t i = 0; i < steps; i++) {
+        step();
+        compare(i);
+        if (i % 1024 == 0) {
+            assert_int_equal(tb_maint_check(&fake_cpu[0]), 0);
+        }
+    }
+    assert_int_equal(tb_maint_check(&fake_cpu[0]), 0);
+    for (unsigned i = 0; i < PATH_COUNT; i++) {
+        printf("%s=%llu ", path_name[i], (unsigned long long)path[i]);
+    }
+    printf("\n");
+    for (unsigned i = 0; steps >= 500000 && i < PATH_COUNT; i++) {
+        if (path[i] < 50) {
+            fail_msg("path %s taken %llu times only", path_name[i], (unsigned long long)path[i]);
+        }
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_model)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
