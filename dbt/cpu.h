@@ -28,6 +28,8 @@
 #define VIF_MASK  0x00080000u
 #define VIP_MASK  0x00100000u
 #define ID_MASK   0x00200000u
+/* Virtual flags that make vcpu_page.flags_special. */
+#define EFLAGS_SPECIAL_MASK (TF_MASK | IOPL_MASK | NT_MASK | RF_MASK | VM_MASK | AC_MASK | VIF_MASK | VIP_MASK | ID_MASK)
 /* Flag bits that live in the hardware while guest code runs; all others are virtual (env->eflags). */
 #define EFLAGS_HW_MASK (CC_ALL | DF_MASK)
 
@@ -152,24 +154,30 @@ struct vcpu_page {
     uint64_t target;    /* guest pc for which the inline look-up missed */
     uint64_t scratch[4];
     uint64_t sel[6];    /* segment selectors, zero-extended, for mov r, sreg */
+    uint8_t vif;           /* kernel view: the guest's IF while translated code runs; cli and sti write it */
+    uint8_t irq_pending;   /* an interrupt waits for IF: sti looks at it */
+    uint8_t flags_special; /* pushf must ask the monitor: EFLAGS has bits that the hardware does not hold */
 };
 
 struct TranslationBlock;
 #define TB_JMP_CACHE_BITS 12
 #define TB_JMP_CACHE_SIZE (1 << TB_JMP_CACHE_BITS)
+#define JMP_CACHE_LOG 512
 
 /* Per-CPU event counters, printed as nd-stat lines; indices are names in STAT_LIST. */
 #define STAT_LIST(X)                                                                               \
     X(tb_gen) X(tb_flush) X(tb_invalidated) X(smc_fault) X(smc_fault_miss) X(page_protect)         \
     X(page_unprotect) X(shadow_fill) X(shadow_flush) X(guest_fault) X(exit_total) X(exit_chain)    \
     X(exit_lookup) X(exit_sens) X(exit_fault) X(exit_irq) X(exit_step) X(mmio) X(irq)              \
-    X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(pads)
+    X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb)
 enum stat_id {
 #define X(n) STAT_##n,
     STAT_LIST(X)
 #undef X
     STAT_COUNT
 };
+
+#define SMC_RANGE_MAX 4 /* pages that one instruction's stores can touch: two operands, two pages each */
 
 /* One virtual CPU: monitor-private. Owner: the host CPU that runs it; others may only set `interrupt_request`. */
 struct CPUState {
@@ -184,8 +192,20 @@ struct CPUState {
     char exit_msg[160];
     volatile uint32_t interrupt_request; /* bit 0: an external interrupt is pending at the guest's PIC */
     uint32_t cflags_next_tb;    /* (uint32_t)-1 = none, as in QEMU */
+    struct {
+        gva_t va;
+        uint64_t len;           /* bytes, within one page */
+        ram_addr_t ram;         /* where va lies; ~0 if it is not RAM */
+    } smc_range[SMC_RANGE_MAX]; /* stores that the next redo TB makes to pages with code (notdirty.c) */
+    unsigned nr_smc_ranges;
+    gva_t mmio_page[SMC_RANGE_MAX]; /* device pages that the next redo TB accesses (the host's handle_fault) */
+    unsigned nr_mmio_pages;
     struct TranslationBlock *tb_jmp_cache[TB_JMP_CACHE_SIZE];
-    struct vcpu_page *vp;       /* monitor's own mapping of the vCPU page */
+    uint16_t jmp_cache_log[JMP_CACHE_LOG]; /* entries of tb_jmp_cache filled with non-global TBs */
+    unsigned jmp_cache_logged;             /* > JMP_CACHE_LOG: more than the log holds */
+    bool code_page_global;      /* get_page_addr_code()'s last page is mapped global */
+    struct vcpu_page *vp;       /* monitor's mapping of the vCPU page of the present view */
+    struct vcpu_page *vp_view[2]; /* [1]: the guest-user view's; another page, so that user code cannot reach the kernel's */
     uint64_t stat[STAT_COUNT];
     void *host;                 /* the embedding environment's per-CPU data */
 };

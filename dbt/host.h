@@ -31,8 +31,8 @@ struct code_gen_region {
 /* Fill in *r. 0 or -ENOMEM. Called once. */
 int code_gen_alloc(struct code_gen_region *r);
 
-/* The monitor's alias of the inline look-up table that belongs to the view in which guest code runs now. */
-uint64_t *jump_table_current(struct CPUState *cpu);
+/* The monitor's alias of the inline look-up table of the guest-user view (user) or the guest-kernel view. */
+uint64_t *jump_table_rw(bool user);
 
 /* Zeroed memory that is never freed (page index levels, byte maps); NULL if none is left. */
 void *dbt_zalloc(size_t size);
@@ -47,6 +47,8 @@ void *dbt_zalloc(size_t size);
 tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp);
 /* As above without faulting or raising anything: TB_PAGE_ADDR_INVALID if there is no mapping. */
 tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc);
+/* Where data at va lies, with no permission check and no effect: TB_PAGE_ADDR_INVALID if not mapped to RAM. */
+tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va);
 
 /* Make the page trap writes, in every view and alias, before returning (tlb_protect_code); let it go again. */
 void tlb_protect_code(tb_page_addr_t page_addr);
@@ -83,7 +85,12 @@ enum fault_result {
     FAULT_EXCEPTION, /* cpu->exception_index is set */
 };
 enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev, struct TranslationBlock *tb);
-/* Called after each run: closes write windows opened for a redo TB. */
+/*
+ * Write windows for a redo TB. Open, just before it runs: lets its stores to the pages of cpu->smc_range[] through, and maps
+ * device accesses noted by handle_fault() on a private frame. Close, after every run: as before; device writes are then
+ * performed.
+ */
+void fault_window_open(struct CPUState *cpu);
 void fault_window_close(struct CPUState *cpu);
 
 /* Execute a sensitive instruction at env.eip with exact state in env. On success advances eip (or sets it) and returns 0.

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code cache: bump allocation of code, slots, TBs and search data, so that TBs are sorted by host address by
+ * construction and look-up by host PC is a binary search. Written through the monitor's alias with 8-byte stores only, and no
+ * data lies beside code: a page of code is written once, in order. Does not know what the code means.
+ */
+#include "dbt/code-buffer.h"
+
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/string.h"
+
+#define TB_CHUNK_SHIFT 9
+#define TB_CHUNK       (1u << TB_CHUNK_SHIFT)
+#define TB_CHUNKS      1024u
+#define RUNS_PER_TB    12u /* mean, for sizing the search buffer */
+
+/* Owner: the CPU that translates, under the exclusive right to translate (one CPU now); lifetime: for ever. */
+static struct {
+    struct code_gen_region r;
+    uint32_t code_used; /* bytes, multiple of 8 */
+    uint32_t code_start; /* first byte after the fixed stubs */
+    uint32_t slots_used;
+    size_t nr_tbs;
+    struct TranslationBlock *chunk[TB_CHUNKS];
+    struct tb_run *runs;
+    uint32_t runs_used, runs_max;
+    uint64_t miss_stub, miss_exit;
+} cb;
+
+const struct code_gen_region *code_buffer_region(void)
+{
+    return &cb.r;
+}
+
+/* 8-byte stores: byte stores into a page that has run cost 8 times as much where the machine is itself emulated. */
+static void write_code(uint32_t off, const uint8_t *code, uint32_t len)
+{
+    volatile uint64_t *dst = (volatile uint64_t *)(cb.r.code_rw + off);
+
+    for (uint32_t i = 0; i < len; i += 8) {
+        uint64_t v = 0xcccccccccccccccc;
+        memcpy(&v, code + i, MIN(len - i, 8u));
+        dst[i / 8] = v;
+    }
+}
+
+uint64_t code_buffer_next(void)
+{
+    return cb.r.code_exec + cb.code_used;
+}
+
+uint32_t code_buffer_first_slot(void)
+{
+    return cb.slots_used;
+}
+
+uint64_t code_buffer_append(const struct emit *e)
+{
+    uint64_t at = code_buffer_next();
+
+    if (e->overflow || cb.code_used + e->len + 8 > cb.r.code_size) {
+        return 0;
+    }
+    write_code(cb.code_used, e->buf, e->len);
+    cb.code_used += ALIGN_UP(e->len, 8u);
+    return at;
+}
+
+/* Target in rcx; guest rcx and rdx are in their spill slots. */
+static void emit_miss_stub(struct emit *e)
+{
+    emit_store_abs(e, R_ECX, cb.r.vcpu_addr + offsetof(struct vcpu_page, target));
+    if (cb.r.exit_by_syscall) {
+        emit_store_abs(e, R_R11, cb.r.vcpu_addr + offsetof(struct vcpu_page, spill) + R_R11 * 8);
+        emit8(e, 0x0f);
+        emit8(e, 0x05);
+    } else {
+        emit8(e, 0xcc);
+    }
+}
+
+int code_buffer_init(void)
+{
+    static struct emit e;
+    int ret = code_gen_alloc(&cb.r);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ASSERT(fits_simm32(cb.r.vcpu_addr) && fits_simm32(cb.r.table_addr));
+    cb.runs_max = MIN(cb.r.code_size / 8, (size_t)TB_CHUNKS * TB_CHUNK * RUNS_PER_TB);
+    cb.runs = dbt_zalloc(cb.runs_max * sizeof(*cb.runs));
+    if (!cb.runs) {
+        return -ENOMEM;
+    }
+    e.base = cb.r.code_exec;
+    emit_miss_stub(&e);
+    cb.miss_stub = code_buffer_append(&e);
+    cb.miss_exit = cb.miss_stub + e.len;
+    cb.code_start = ALIGN_UP(cb.code_used, 4096u);
+    code_buffer_reset();
+    return 0;
+}
+
+uint64_t code_buffer_miss_stub(void)
+{
+    return cb.miss_stub;
+}
+
+uint64_t code_buffer_miss_exit(void)
+{
+    return cb.miss_exit;
+}
+
+bool code_buffer_contains(uint64_t addr)
+{
+    return addr - cb.r.code_exec < cb.r.code_size;
+}
+
+uint64_t code_buffer_used(void)
+{
+    return cb.code_used;
+}
+
+void code_buffer_reset(void)
+{
+    cb.code_used = cb.code_start;
+    cb.slots_used = 1; /* slot 0 means "none" in TranslationBlock.jmp_slot */
+    cb.nr_tbs = 0;
+    cb.runs_used = 0;
+}
+
+struct TranslationBlock *tcg_tb_alloc(void)
+{
+    size_t i = cb.nr_tbs;
+
+    if (cb.code_used + EMIT_MAX > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
+        cb.runs_used + TB_MAX_RUNS > cb.runs_max || i >= (size_t)TB_CHUNKS * TB_CHUNK) {
+        return NULL;
+    }
+    struct TranslationBlock **chunk = &cb.chunk[i >> TB_CHUNK_SHIFT];
+    if (!*chunk) {
+        *chunk = dbt_zalloc(TB_CHUNK * sizeof(**chunk));
+        if (!*chunk) {
+            return NULL;
+        }
+    }
+    struct TranslationBlock *tb = *chunk + (i & (TB_CHUNK - 1));
+    memset(tb, 0, sizeof(*tb));
+    tb->tc.ptr = code_buffer_next();
+    return tb;
+}
+
+void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
+{
+    ASSERT(tb == tb_at(cb.nr_tbs) && tb->tc.ptr == code_buffer_next());
+    tb->tc.size = s->e.len;
+    tb->search_off = cb.runs_used;
+    tb->search_len = s->nr_runs;
+    memcpy(cb.runs + cb.runs_used, s->run, s->nr_runs * sizeof(s->run[0]));
+    cb.runs_used += s->nr_runs;
+    cb.slots_used = s->next_slot;
+    cb.nr_tbs++;
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        if (tb->jmp_slot[n]) {
+            cb.r.slots_rw[tb->jmp_slot[n]] = tb->tc.ptr + tb->jmp_reset_offset[n];
+        }
+    }
+    code_buffer_append(&s->e);
+}
+
+size_t tb_count(void)
+{
+    return cb.nr_tbs;
+}
+
+struct TranslationBlock *tb_at(size_t i)
+{
+    return cb.chunk[i >> TB_CHUNK_SHIFT] + (i & (TB_CHUNK - 1));
+}
+
+struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc)
+{
+    size_t lo = 0;
+    size_t hi = cb.nr_tbs;
+
+    while (lo < hi) { /* first TB above host_pc */
+        size_t mid = lo + (hi - lo) / 2;
+        if (tb_at(mid)->tc.ptr <= host_pc) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    if (lo == 0) {
+        return NULL;
+    }
+    struct TranslationBlock *tb = tb_at(lo - 1);
+    return host_pc - tb->tc.ptr < tb->tc.size ? tb : NULL;
+}
+
+const struct tb_run *tb_find_run(const struct TranslationBlock *tb, uint64_t host_pc)
+{
+    const struct tb_run *run = cb.runs + tb->search_off;
+    uint32_t off = (uint32_t)(host_pc - tb->tc.ptr);
+    size_t lo = 0;
+    size_t hi = tb->search_len;
+
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (run[mid].host_off <= off) {
+            lo = mid;
+        } else {
+            hi = mid;
+        }
+    }
+    return &run[lo];
+}
+
+const uint8_t *tb_host_code(const struct TranslationBlock *tb)
+{
+    return cb.r.code_rw + (tb->tc.ptr - cb.r.code_exec);
+}
+
+/* The rel32 field of a direct exit: one store of 4 bytes, and only if it changes anything. */
+static void patch_rel32(struct TranslationBlock *tb, int n, uint64_t addr)
+{
+    uint64_t at = tb->tc.ptr + tb->jmp_insn_offset[n];
+    int32_t *field = (int32_t *)(cb.r.code_rw + (at - cb.r.code_exec));
+    int32_t rel = (int32_t)(addr - (at + 4));
+
+    if (*field != rel) {
+        __atomic_store_n(field, rel, __ATOMIC_RELEASE);
+    }
+}
+
+void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
+{
+    if (tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID) {
+        patch_rel32(tb, n, addr);
+    } else if (tb->jmp_slot[n]) {
+        __atomic_store_n(&cb.r.slots_rw[tb->jmp_slot[n]], addr, __ATOMIC_RELEASE);
+    }
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vCPU loop: find or make the TB for the guest's state, run, and act on what ended the run. Interrupts are taken only
+ * between guest instructions: an interrupted run is resumed, single-stepped by host instruction, to the next boundary.
+ * Must not know how guest memory is mapped or what devices there are.
+ */
+#include "dbt/cpu-exec.h"
+
+#include "dbt/code-buffer.h"
+#include "dbt/host.h"
+#include "dbt/jump-table.h"
+#include "dbt/notdirty.h"
+#include "dbt/translate-all.h"
+#include "kernel/lib/log.h"
+
+/* What a run in the code cache came to. */
+struct tb_exit {
+    struct TranslationBlock *last_tb; /* chain its exit n to the next TB, if not NULL */
+    int n;
+    bool lookup;     /* an indirect branch missed: make the next TB reachable inline */
+    bool retired;    /* at least one guest instruction was completed (single-step) */
+};
+
+#define ROLL_FORWARD_MAX 256 /* host instructions; the longest glue is a tenth of this */
+
+static uint32_t cpu_tb_flags(const struct CPUState *cpu)
+{
+    return cpu->env.cpl | HF_CS64_MASK;
+}
+
+static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
+{
+    struct TranslationBlock **slot = &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc)];
+    struct TranslationBlock *tb = *slot;
+
+    if (likely(tb && tb->pc == pc && tb->flags == flags && tb_cflags(tb) == cflags)) {
+        return tb;
+    }
+    const uint8_t *unused;
+    tb_page_addr_t phys_pc = get_page_addr_code(cpu, pc, &unused);
+    if (phys_pc == TB_PAGE_ADDR_INVALID) {
+        return NULL;
+    }
+    tb = tb_htable_lookup(cpu, pc, phys_pc, flags, cflags);
+    if (!tb) {
+        tb = tb_gen_code(cpu, pc, flags, cflags);
+    }
+    if (tb) {
+        *slot = tb;
+        if (!tb->global && cpu->jmp_cache_logged <= JMP_CACHE_LOG) {
+            if (cpu->jmp_cache_logged < JMP_CACHE_LOG) {
+                cpu->jmp_cache_log[cpu->jmp_cache_logged] = (uint16_t)(slot - cpu->tb_jmp_cache);
+            }
+            cpu->jmp_cache_logged++;
+        }
+    }
+    return tb;
+}
+
+/* cflags for the next TB: what a redo asked for, or single instructions under TF and in an interrupt shadow. */
+static uint32_t next_cflags(struct CPUState *cpu)
+{
+    uint32_t cflags = cpu->cflags_next_tb;
+
+    cpu->cflags_next_tb = -1u;
+    if (cflags == -1u) {
+        cflags = 0;
+        if (cpu->env.eflags & TF_MASK || cpu->env.inhibit_irq) {
+            cflags = 1 | CF_NO_GOTO_TB | CF_NO_GOTO_PTR;
+        }
+        if (cpu->env.inhibit_irq) {
+            cflags |= CF_NOIRQ;
+        }
+    }
+    return cflags;
+}
+
+/* Sensitive instructions, decoded: direct-mapped by the host address of their exit. A valid TB's guest bytes cannot have
+ * changed, so neither has what they decode to. */
+struct sens_site {
+    uint64_t host_pc;
+    uint64_t flushes; /* tb_flush_count() when filled */
+    struct insn insn;
+    uint8_t bytes[INSN_MAX_LEN];
+};
+#define SENS_SITES 512u /* power of two */
+
+/* The sensitive instruction at env.eip, whose exit in tb is host_pc. NULL if there is none (any more): bytes changed under a
+ * stale TB may decode to anything, then the loop simply looks again; or the fetch raised an exception. */
+static const struct sens_site *sens_lookup(struct CPUState *cpu, const struct TranslationBlock *tb, uint64_t host_pc)
+{
+    static struct sens_site sites[SENS_SITES]; /* owner: this CPU */
+    struct sens_site *site = &sites[(host_pc ^ (host_pc >> 9)) & (SENS_SITES - 1)];
+    uint8_t copy[INSN_MAX_LEN];
+    const uint8_t *bytes;
+
+    if (site->host_pc == host_pc && site->flushes == tb_flush_count() && !(tb_cflags(tb) & CF_INVALID)) {
+        return site;
+    }
+    site->host_pc = 0;
+    if (!cpu_fetch_insn(cpu, cpu->env.eip, &site->insn, copy, &bytes) || site->insn.kind != INSN_SENS) {
+        return NULL;
+    }
+    memcpy(site->bytes, bytes, site->insn.len);
+    site->host_pc = host_pc;
+    site->flushes = tb_flush_count();
+    return site;
+}
+
+/* No instruction at env.eip. */
+static void raise_undefined(struct CPUState *cpu)
+{
+    const uint8_t *bytes;
+    struct insn insn;
+    uint8_t copy[INSN_MAX_LEN];
+
+    if (!cpu_fetch_insn(cpu, cpu->env.eip, &insn, copy, &bytes)) {
+        return;
+    }
+    if (insn.too_long) {
+        raise_exception_err(cpu, EXCP0D_GPF, 0);
+    } else {
+        raise_exception(cpu, EXCP06_ILLOP);
+    }
+}
+
+/* An exit stub was reached: put state right and say how to go on. */
+static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *out)
+{
+    struct CPUX86State *env = &cpu->env;
+
+    out->retired = true;
+    if (host_pc == code_buffer_miss_exit()) {
+        env->regs[R_ECX] = cpu->vp->spill[R_ECX];
+        env->regs[R_EDX] = cpu->vp->spill[R_EDX];
+        if (code_buffer_region()->exit_by_syscall) {
+            env->regs[R_R11] = cpu->vp->spill[R_R11];
+        }
+        env->eip = cpu->vp->target;
+        out->lookup = true;
+        CPU_STAT(cpu, exit_lookup);
+        return;
+    }
+    struct TranslationBlock *tb = tcg_tb_lookup(host_pc - 1);
+    if (!tb) {
+        panic("exit from host pc %llx, which is no translation", (unsigned long long)host_pc);
+    }
+    cpu_restore_state(cpu, host_pc - 1);
+    const struct tb_run *run = tb_find_run(tb, host_pc - 1);
+    switch (run->kind) {
+    case RUN_EXIT_JMP:
+        env->eip = tb->jmp_target_pc[run->arg];
+        out->last_tb = tb;
+        out->n = run->arg;
+        CPU_STAT(cpu, exit_chain);
+        break;
+    case RUN_EXIT_SENS: {
+        const struct sens_site *site = sens_lookup(cpu, tb, host_pc);
+
+        CPU_STAT(cpu, exit_sens);
+        out->retired = site && !helper_sensitive(cpu, &site->insn, site->bytes) &&
+                       site->insn.sens != SENS_SYSCALL; /* which clears TF first */
+        break;
+    }
+    case RUN_EXIT_IRQ: /* after sti: env.eip is the next instruction, which comes before the interrupt */
+        env->inhibit_irq = 1;
+        break;
+    case RUN_EXIT_UD:
+        out->retired = false;
+        raise_undefined(cpu);
+        break;
+    default:
+        panic("exit at host pc %llx in a run of kind %u", (unsigned long long)host_pc, run->kind);
+    }
+}
+
+/* After a host interrupt at host_pc: may the run simply go on? */
+static bool may_resume(struct CPUState *cpu, const struct TranslationBlock *tb)
+{
+    if (cpu->exit_request != CPU_RUNNING) {
+        return false;
+    }
+    if (tb && tb_cflags(tb) & CF_NOIRQ) {
+        return true; /* a redo completes its instruction, even a rep that has overwritten itself */
+    }
+    return !(tb && tb_cflags(tb) & CF_INVALID) && !cpu_has_work(cpu);
+}
+
+/* The virtual IF and what goes with it live in the vCPU page while kernel code runs, in env.eflags otherwise. */
+static void vif_store(struct CPUState *cpu)
+{
+    struct CPUX86State *env = &cpu->env;
+
+    cpu->vp = cpu->vp_view[env->cpl == 3];
+    cpu->vp->vif = (env->eflags & IF_MASK) != 0;
+    cpu->vp->irq_pending = cpu->interrupt_request != 0;
+    cpu->vp->flags_special = (env->eflags & EFLAGS_SPECIAL_MASK) != 0;
+}
+
+static void vif_load(struct CPUState *cpu)
+{
+    struct CPUX86State *env = &cpu->env;
+
+    if (env->cpl == 0) { /* translations for other levels have no inline cli and sti */
+        env->eflags = (env->eflags & ~(uint64_t)IF_MASK) | (cpu->vp->vif & 1 ? IF_MASK : 0);
+    }
+}
+
+/* host_run(), with the redo TB's windows open for just that long. */
+static void enter_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev)
+{
+    bool windows = cpu->nr_smc_ranges || cpu->nr_mmio_pages;
+
+    if (unlikely(windows)) {
+        fault_window_open(cpu);
+    }
+    vif_store(cpu);
+    host_run(cpu, host_pc, step, ev);
+    vif_load(cpu);
+    CPU_STAT(cpu, exit_total);
+    if (unlikely(windows)) {
+        fault_window_close(cpu);
+        notdirty_done(cpu, tcg_tb_lookup(host_pc));
+    }
+}
+
+/*
+ * A host interrupt or step ended the run at host_pc. If that is a guest instruction boundary, or inside an instruction
+ * before its effects, make env exact; returns false if only rolling forward helps.
+ */
+static bool reach_boundary(struct CPUState *cpu, const struct TranslationBlock *tb, const struct host_event *ev)
+{
+    uint16_t spilled;
+
+    switch (tb_guest_pc(tb, ev->host_pc, &cpu->env.eip, &spilled)) {
+    case GUEST_PC_EXACT: {
+        const struct tb_run *run = tb_find_run(tb, ev->host_pc);
+
+        if (run->arg & RUN_SHADOW && ev->host_pc == tb->tc.ptr + run->host_off) {
+            cpu->env.inhibit_irq = 1;
+        }
+        return true;
+    }
+    case GUEST_PC_INSIDE:
+        if (ev->kind == HOST_EV_STEP) {
+            return false;
+        }
+        return cpu_restore_state(cpu, ev->host_pc);
+    default:
+        return false;
+    }
+}
+
+/*
+ * One stay in the code cache, from host_pc until the guest state is exact and the loop must decide. `step` is on while
+ * rolling forward to an instruction boundary, and from the start under the guest's TF: then a string instruction stops after each
+ * iteration.
+ */
+static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct tb_exit *out)
+{
+    struct host_event ev;
+    unsigned steps = 0;
+    uint64_t saved[16];
+    const uint64_t start_pc = cpu->env.eip;
+
+    for (;;) {
+        enter_cache(cpu, host_pc, step, &ev);
+        struct TranslationBlock *tb;
+
+        switch (ev.kind) {
+        case HOST_EV_EXIT:
+            handle_exit(cpu, ev.host_pc, out);
+            return;
+        case HOST_EV_FAULT:
+            CPU_STAT(cpu, exit_fault);
+            memcpy(saved, cpu->env.regs, sizeof(saved));
+            if (!cpu_restore_state(cpu, ev.host_pc)) {
+                panic("fault %u at host pc %llx, which is no translation (address %llx, error %x)", ev.vector,
+                      (unsigned long long)ev.host_pc, (unsigned long long)ev.fault_addr, ev.error_code);
+            }
+            tb = tcg_tb_lookup(ev.host_pc);
+            if (handle_fault(cpu, &ev, tb) != FAULT_RETRY) {
+                return;
+            }
+            memcpy(cpu->env.regs, saved, sizeof(saved));
+            host_pc = ev.host_pc;
+            break;
+        case HOST_EV_INTERRUPT:
+        case HOST_EV_STEP:
+            host_pc = ev.host_pc;
+            tb = tcg_tb_lookup(host_pc);
+            if (ev.kind == HOST_EV_INTERRUPT) {
+                CPU_STAT(cpu, exit_irq);
+                if (!step && may_resume(cpu, tb)) {
+                    break;
+                }
+            } else {
+                CPU_STAT(cpu, exit_step);
+            }
+            if (reach_boundary(cpu, tb, &ev)) {
+                out->retired = ev.kind == HOST_EV_STEP || cpu->env.eip != start_pc;
+                return;
+            }
+            step = true;
+            if (++steps > ROLL_FORWARD_MAX) {
+                panic("no instruction boundary within %u host instructions before %llx", ROLL_FORWARD_MAX,
+                      (unsigned long long)host_pc);
+            }
+            break;
+        }
+    }
+}
+
+/* #DB after a single-stepped instruction, SDM vol. 3 17.3.1.4: a trap, DR6.BS. */
+static void single_step_done(struct CPUState *cpu)
+{
+    cpu->env.dr[6] |= 1u << 14;
+    raise_exception(cpu, EXCP01_DB);
+}
+
+/* Exceptions, halts and interrupts due before the next instruction. Returns false if the loop must start over. */
+static bool cpu_handle_pending(struct CPUState *cpu)
+{
+    if (cpu->exception_index == EXCP_HALTED) {
+        cpu->exception_index = EXCP_NONE;
+        cpu_halt_wait(cpu);
+        return false;
+    }
+    if (cpu->exception_index != EXCP_NONE) {
+        do_interrupt(cpu);
+        return false;
+    }
+    if (cpu->cflags_next_tb == -1u && !cpu->env.inhibit_irq && cpu_exec_interrupt(cpu)) {
+        CPU_STAT(cpu, irq);
+        return false;
+    }
+    return true;
+}
+
+void cpu_exec(struct CPUState *cpu)
+{
+    struct tb_exit last = {0};
+
+    while (cpu->exit_request == CPU_RUNNING) {
+        if (!cpu_handle_pending(cpu)) {
+            last.last_tb = NULL;
+            last.lookup = false;
+            continue;
+        }
+        bool trap_flag = cpu->env.eflags & TF_MASK;
+        uint32_t cflags = next_cflags(cpu);
+        uint64_t flushes = tb_flush_count();
+        struct TranslationBlock *tb = tb_lookup(cpu, cpu->env.eip, cpu_tb_flags(cpu), cflags);
+
+        if (!tb) {
+            continue; /* the fetch raised an exception */
+        }
+        if (cflags == 0 && flushes == tb_flush_count()) {
+            if (last.last_tb) {
+                tb_add_jump(last.last_tb, last.n, tb);
+            }
+        }
+        if (cflags == 0 && last.lookup) {
+            jump_table_add(tb);
+        }
+        last = (struct tb_exit){0};
+        cpu->env.inhibit_irq = 0;
+        run_cache(cpu, tb->tc.ptr, trap_flag, &last);
+        if (cpu->cflags_next_tb == -1u) { /* no redo (again): the instruction is done, or raised an exception */
+            cpu->nr_smc_ranges = 0;
+            cpu->nr_mmio_pages = 0;
+        }
+        if (trap_flag && last.retired && cpu->exception_index == EXCP_NONE) {
+            single_step_done(cpu);
+        }
+    }
+}

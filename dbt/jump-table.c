@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inline look-up tables and their landing pads. A pad is reached with the guest's target in rcx and the guest's rcx
+ * and rdx in their spill slots:
+ *
+ *     pad:  lea   -pc(%rcx), %rcx       (or, for a far pc: mov $-pc, %rdx; lea (%rcx,%rdx), %rcx)
+ *           jrcxz ok
+ *           lea   pc(%rcx), %rcx
+ *           jmp   miss
+ *     ok:   mov   spill.rcx, %rcx
+ *           mov   spill.rdx, %rdx
+ *           jmp   tb
+ *
+ * No flags, no guest memory, cannot fault.
+ */
+#include "dbt/jump-table.h"
+
+#include "dbt/code-buffer.h"
+#include "dbt/emit.h"
+#include "kernel/lib/log.h"
+
+#define LOG_MAX 8192u
+
+/* Owner: the CPU that translates. The entries in use, so that a flush need not touch the whole table. */
+static struct {
+    struct TranslationBlock *tb[LOG_MAX];
+    unsigned used; /* > LOG_MAX: overflowed, sweep all */
+} filled[2];
+
+static bool tb_is_user(const struct TranslationBlock *tb)
+{
+    return (tb->flags & HF_CPL_MASK) == 3;
+}
+
+static void sweep(uint64_t *table)
+{
+    for (unsigned i = 0; i < JUMP_TABLE_ENTRIES; i++) {
+        table[i] = code_buffer_miss_stub();
+    }
+}
+
+void jump_table_init(void)
+{
+    for (int user = 0; user < 2; user++) {
+        sweep(jump_table_rw(user));
+        filled[user].used = 0;
+    }
+}
+
+static void flush_view(bool user, bool all)
+{
+    uint64_t *table = jump_table_rw(user);
+    unsigned kept = 0;
+
+    if (filled[user].used > LOG_MAX) {
+        sweep(table);
+        filled[user].used = 0;
+        return;
+    }
+    for (unsigned i = 0; i < filled[user].used; i++) {
+        struct TranslationBlock *tb = filled[user].tb[i];
+
+        if (!all && tb->global) {
+            filled[user].tb[kept++] = tb;
+        } else if (table[(uint16_t)tb->pc] == tb->pad) {
+            table[(uint16_t)tb->pc] = code_buffer_miss_stub();
+        }
+    }
+    filled[user].used = kept;
+}
+
+void jump_table_flush(bool all)
+{
+    flush_view(false, all);
+    flush_view(true, all);
+}
+
+/* lea disp32(%rcx), %rcx */
+static void emit_lea_rcx(struct emit *e, int32_t disp)
+{
+    emit_bytes(e, "\x48\x8d\x89", 3);
+    emit32(e, (uint32_t)disp);
+}
+
+static void emit_add_far(struct emit *e, uint64_t v)
+{
+    emit_bytes(e, "\x48\xba", 2); /* mov imm64, %rdx */
+    emit64(e, v);
+    emit_bytes(e, "\x48\x8d\x0c\x11", 4); /* lea (%rcx,%rdx), %rcx */
+}
+
+static void emit_add_rcx(struct emit *e, uint64_t v)
+{
+    if (fits_simm32(v)) {
+        emit_lea_rcx(e, (int32_t)v);
+    } else {
+        emit_add_far(e, v);
+    }
+}
+
+static uint64_t make_pad(const struct TranslationBlock *tb)
+{
+    static struct emit e; /* owner: the CPU that translates; too large for the stack */
+    uint64_t spill = code_buffer_region()->vcpu_addr + offsetof(struct vcpu_page, spill);
+
+    e.base = code_buffer_next();
+    e.len = 0;
+    e.overflow = false;
+    emit_add_rcx(&e, -tb->pc);
+    emit8(&e, 0xe3);
+    uint32_t at = e.len;
+    emit8(&e, 0);
+    emit_add_rcx(&e, tb->pc);
+    emit_jmp(&e, code_buffer_miss_stub());
+    e.buf[at] = (uint8_t)(e.len - (at + 1));
+    emit_load_abs(&e, R_ECX, spill + R_ECX * 8);
+    emit_load_abs(&e, R_EDX, spill + R_EDX * 8);
+    emit_jmp(&e, tb->tc.ptr);
+    return code_buffer_append(&e);
+}
+
+void jump_table_add(struct TranslationBlock *tb)
+{
+    bool user = tb_is_user(tb);
+    uint16_t index = (uint16_t)tb->pc;
+
+    if (tb_cflags(tb) & (CF_INVALID | CF_COUNT_MASK)) {
+        return;
+    }
+    if (!tb->pad) {
+        tb->pad = make_pad(tb);
+        if (!tb->pad) {
+            return;
+        }
+    }
+    jump_table_rw(user)[index] = tb->pad;
+    if (filled[user].used < LOG_MAX) {
+        filled[user].tb[filled[user].used] = tb;
+    }
+    if (filled[user].used <= LOG_MAX) {
+        filled[user].used++;
+    }
+}
+
+void jump_table_remove(struct TranslationBlock *tb)
+{
+    uint64_t *entry = &jump_table_rw(tb_is_user(tb))[(uint16_t)tb->pc];
+
+    if (tb->pad && *entry == tb->pad) {
+        *entry = code_buffer_miss_stub();
+    }
+}

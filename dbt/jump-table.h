@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inline look-up of indirect branch targets: a table of 64 Ki landing-pad addresses, indexed by the low 16 bits of the
+ * guest target, one table a view. A landing pad verifies that the target is its own. See docs/translation.md.
+ */
+#ifndef DBT_JUMP_TABLE_H
+#define DBT_JUMP_TABLE_H
+
+#include "dbt/tb.h"
+
+#define JUMP_TABLE_ENTRIES 65536u
+
+/* Point all entries at the miss stub. After code_buffer_init(). */
+void jump_table_init(void);
+/* Make tb reachable by indirect branches in the present mapping; makes its landing pad on first use. Does nothing if the code
+ * buffer is full or tb must not be reached so. */
+void jump_table_add(struct TranslationBlock *tb);
+/* Guest mappings changed, or all TBs are about to die: forget every entry, or those of TBs on non-global pages. Cost is
+ * proportional to the entries in use. */
+void jump_table_flush(bool all);
+
+#endif

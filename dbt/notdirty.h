@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The write-fault side of SMC: QEMU's notdirty_write (accel/tcg/cputlb.c) and page_unprotect, carried by a #PF. */
+#ifndef DBT_NOTDIRTY_H
+#define DBT_NOTDIRTY_H
+
+#include "dbt/tb.h"
+
+enum page_unprotect_result {
+    UNPROTECT_NOT_OURS, /* no page with code among those that the instruction writes */
+    UNPROTECT_RETRY,    /* nothing is left on the page: the store may be repeated as it is */
+    UNPROTECT_LEAVE,    /* leave the TB: the store is redone alone, cflags_next_tb and smc_range[] are set */
+};
+
+/*
+ * A store of the guest instruction at env.eip (state exact) faulted at fault_va, in a page that holds or held
+ * translated code. Invalidates exactly the TBs that overlap the bytes it is about to write: the extent comes from
+ * decoding the instruction, never from the fault address. host_pc: where in the code cache it was.
+ */
+enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc);
+
+/*
+ * The redo TB has run, at least in part. Everything else that its store hits died in page_unprotect(), and nothing but the
+ * redo TB has been translated since: if it has overwritten itself, it is stale. smc_range[] stays until the instruction is
+ * done, so that a redo that faults on a second page ends up with windows on both.
+ */
+void notdirty_done(struct CPUState *cpu, struct TranslationBlock *tb);
+
+#endif

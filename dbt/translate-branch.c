@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control flow: direct exits that can be chained, calls, returns and indirect branches.
+ *
+ * A block, with its exits (every int3 is a recorded exit):
+ *
+ *     body ...                      copied and re-addressed instructions
+ *     jcc   taken                   -> L1, or straight to the chained TB (patchable rel32)
+ *     jmp   *slot[1](%rip)          -> fall-through TB once chained; until then to S1
+ *     L1: jmp *slot[0](%rip)        -> taken TB once chained; until then to S0
+ *     S0: int3
+ *     S1: int3
+ */
+#include "dbt/translate-emit.h"
+
+/* ---- direct exits ---- */
+
+static bool may_chain(const struct DisasContext *s)
+{
+    return !(s->tb->cflags & CF_NO_GOTO_TB);
+}
+
+/* May exit n be a patchable rel32? If the target is here already and on our page: a loop, a branch back. Otherwise the
+ * slot is better: patching code that has run is dear where our own machine is emulated (docs/translation.md). */
+static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
+{
+    const struct TranslationBlock *tb = s->tb;
+
+    if (!may_chain(s) || ((target ^ tb->pc) & PAGE_MASK) || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+        return false;
+    }
+    const struct TranslationBlock *dest = s->cpu->tb_jmp_cache[tb_jmp_cache_hash_func(target)];
+    return target == tb->pc || (dest && dest->pc == target && dest->flags == tb->flags);
+}
+
+/* Pad so that the rel32 after an opcode of `opcode_len` bytes is aligned: it will be patched by one atomic store. */
+static void align_rel32(struct DisasContext *s, unsigned opcode_len)
+{
+    static const char nop[3][4] = {"\x90", "\x66\x90", "\x0f\x1f\x00"};
+    unsigned pad = -(unsigned)(s->e.base + s->e.len + opcode_len) & 3;
+
+    if (pad) {
+        emit_bytes(&s->e, nop[pad - 1], pad);
+    }
+}
+
+static void emit_exit_stub(struct DisasContext *s, int n, uint32_t goff)
+{
+    s->tb->jmp_reset_offset[n] = s->e.len;
+    emit_exit_trap(s, RUN_EXIT_JMP, n, goff);
+}
+
+/* Fill in the rel32 at `at` so that it leads to the present emission point. */
+static void patch_here(struct DisasContext *s, uint32_t at)
+{
+    uint32_t rel = s->e.len - (at + 4);
+
+    if (!s->e.overflow) {
+        memcpy(s->e.buf + at, &rel, 4);
+    }
+}
+
+/*
+ * Exit n to guest address target; the jump to it has been emitted with a rel32 at insn_at (or insn_at = 0: falls in here).
+ * Emits the slot jump unless the rel32 itself is chained, and queues the stub.
+ */
+static void emit_exit(struct DisasContext *s, int n, uint64_t target, uint32_t insn_at, uint32_t goff)
+{
+    struct TranslationBlock *tb = s->tb;
+
+    tb->jmp_target_pc[n] = target;
+    if (exit_is_direct(s, target)) {
+        if (!insn_at) {
+            align_rel32(s, 1);
+            emit8(&s->e, 0xe9);
+            insn_at = s->e.len;
+            emit32(&s->e, 0);
+        }
+        tb->jmp_insn_offset[n] = insn_at;
+    } else {
+        if (insn_at) {
+            patch_here(s, insn_at);
+        }
+        if (may_chain(s)) {
+            tb->jmp_slot[n] = s->next_slot++;
+            emit_jmp_slot(&s->e, s->region->slots_exec + tb->jmp_slot[n] * 8ull);
+        }
+    }
+    if (!may_chain(s)) {
+        emit_exit_stub(s, n, goff);
+    }
+}
+
+/* The stubs that unchained exits lead to; emitted last, off the hot path. */
+static void emit_exit_stubs(struct DisasContext *s, uint32_t goff)
+{
+    struct TranslationBlock *tb = s->tb;
+
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        bool direct = tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID;
+
+        if (direct || tb->jmp_slot[n]) {
+            if (direct) {
+                patch_here(s, tb->jmp_insn_offset[n]);
+            }
+            emit_exit_stub(s, n, goff);
+        }
+    }
+}
+
+void emit_jmp_insn(struct DisasContext *s, unsigned i, uint64_t target)
+{
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
+    emit_exit(s, 0, target, 0, s->insn_off[i]);
+    emit_exit_stubs(s, s->insn_off[i]);
+}
+
+void emit_jcc(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target)
+{
+    uint32_t goff = s->insn_off[i];
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    if (exit_is_direct(s, target)) {
+        align_rel32(s, 2);
+    }
+    emit8(&s->e, 0x0f);
+    emit8(&s->e, 0x80 | s->insn[i].cond);
+    uint32_t at = s->e.len;
+    emit32(&s->e, 0);
+    emit_exit(s, 1, next, 0, goff);
+    emit_exit(s, 0, target, at, goff);
+    emit_exit_stubs(s, goff);
+}
+
+/* loop/loope/loopne/jrcxz have an 8-bit displacement only: they jump over the fall-through exit's jump. */
+void emit_loop(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target)
+{
+    const struct insn *insn = &s->insn[i];
+    uint32_t goff = s->insn_off[i];
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    if (exit_is_direct(s, next)) {
+        align_rel32(s, insn->len + 1u);
+    }
+    emit_bytes(&s->e, insn_bytes(s, i), insn->len - 1u);
+    emit8(&s->e, 5); /* over the jmp rel32 below */
+    add_run(s, RUN_TAIL, 0, goff, 0);
+    emit8(&s->e, 0xe9);
+    uint32_t fall_at = s->e.len;
+    emit32(&s->e, 0);
+    emit_exit(s, 0, target, 0, goff);
+    emit_exit(s, 1, next, fall_at, goff);
+    emit_exit_stubs(s, goff);
+}
+
+/* ---- calls, returns, indirect branches ---- */
+
+/* push $return_address. One instruction, no register, no flags; the guest's stack sees the guest's address. */
+static void emit_push_return(struct DisasContext *s, uint64_t ret)
+{
+    if (fits_simm32(ret)) {
+        emit8(&s->e, 0x68);
+        emit32(&s->e, (uint32_t)ret);
+    } else {
+        s->region->slots_rw[s->next_slot] = ret;
+        emit_push_slot(&s->e, s->region->slots_exec + s->next_slot * 8ull);
+        s->next_slot++;
+    }
+}
+
+void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target)
+{
+    uint32_t goff = s->insn_off[i];
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    emit_push_return(s, next);
+    add_run(s, RUN_TAIL, 0, goff, 0);
+    emit_exit(s, 0, target, 0, goff);
+    emit_exit_stubs(s, goff);
+}
+
+/* Guest target in rcx, guest rcx and rdx spilled: look it up inline, or leave. */
+static void emit_lookup(struct DisasContext *s, uint32_t goff)
+{
+    add_run(s, RUN_TAIL, 0, goff, BIT(R_ECX) | BIT(R_EDX));
+    if (s->tb->cflags & CF_NO_GOTO_PTR) {
+        emit_jmp(&s->e, s->miss_stub);
+    } else {
+        emit_table_jmp(&s->e, s->region->table_addr);
+    }
+}
+
+void emit_ret(struct DisasContext *s, unsigned i)
+{
+    const struct insn *insn = &s->insn[i];
+    static const uint8_t lea_rsp[] = {0x48, 0x8d, 0xa4, 0x24}; /* lea disp32(%rsp), %rsp */
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
+    emit_spill(s, R_ECX);
+    emit_spill(s, R_EDX);
+    emit8(&s->e, 0x59); /* pop %rcx: the only access, before any change of state */
+    add_run(s, RUN_TAIL, 0, s->insn_off[i], BIT(R_ECX) | BIT(R_EDX));
+    if (insn->imm_size) {
+        emit_bytes(&s->e, lea_rsp, sizeof(lea_rsp));
+        emit32(&s->e, (uint32_t)insn->imm & 0xffff);
+    }
+    emit_lookup(s, s->insn_off[i]);
+}
+
+/* mov r/m64, %rcx with the operand of jmp/call r/m. Guest rcx and rdx still hold, or only rcx is spilled and gone. */
+static void emit_load_target(struct DisasContext *s, unsigned i, uint64_t next)
+{
+    struct insn *insn = &s->insn[i];
+    struct emit *e = &s->e;
+    uint8_t prefix[2];
+    unsigned n = 0;
+
+    if (insn->seg == R_FS || insn->seg == R_GS) {
+        prefix[n++] = insn->seg == R_FS ? 0x64 : 0x65;
+    }
+    if (insn->pfx & PFX_ASZ) {
+        prefix[n++] = 0x67;
+    }
+    if (insn->is_rip_rel) {
+        uint64_t target = insn_rip_target(insn, next);
+        int64_t rel = (int64_t)(target - (emit_pc(e) + n + 7));
+        bool absolute = fits_simm32(target) || insn->addr_size == 4;
+
+        if (!absolute && rel != (int32_t)rel) {
+            emit_mov_imm(e, R_ECX, target);
+            add_run(s, RUN_GLUE, 0, s->insn_off[i], BIT(R_ECX));
+            emit_bytes(e, prefix, n);
+            emit_bytes(e, "\x48\x8b\x09", 3); /* mov (%rcx), %rcx */
+            return;
+        }
+        emit_bytes(e, prefix, n);
+        emit_bytes(e, "\x48\x8b", 2);
+        if (absolute) {
+            emit_bytes(e, "\x0c\x25", 2);
+            emit32(e, (uint32_t)target);
+        } else {
+            emit8(e, 0x0d);
+            emit_rel32(e, target);
+        }
+        return;
+    }
+    emit_bytes(e, prefix, n);
+    emit8(e, 0x48 | (insn->rex & 3));
+    emit8(e, 0x8b);
+    emit8(e, (insn->modrm & 0xc7) | R_ECX << 3);
+    emit_bytes(e, insn_bytes(s, i) + insn->modrm_off + 1, insn->len - insn->modrm_off - 1u);
+}
+
+void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next)
+{
+    uint32_t goff = s->insn_off[i];
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    emit_spill(s, R_ECX);
+    emit_spill(s, R_EDX);
+    emit_load_target(s, i, next);
+    if (s->insn[i].kind == INSN_CALL_IND) {
+        add_run(s, RUN_GLUE, 0, goff, BIT(R_ECX));
+        emit_push_return(s, next);
+    }
+    emit_lookup(s, goff);
+}
+
+void emit_fall_through(struct DisasContext *s, uint32_t goff)
+{
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    emit_exit(s, 0, s->tb->pc + goff, 0, goff);
+    emit_exit_stubs(s, goff);
+}
+
+void reset_exits(struct TranslationBlock *tb)
+{
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        tb->jmp_reset_offset[n] = TB_JMP_OFFSET_INVALID;
+        tb->jmp_insn_offset[n] = TB_JMP_OFFSET_INVALID;
+        tb->jmp_slot[n] = 0;
+    }
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the files of translation only: translator.c, translate.c, translate-branch.c, translate-sens.c. */
+#ifndef DBT_TRANSLATE_EMIT_H
+#define DBT_TRANSLATE_EMIT_H
+
+#include "dbt/host.h"
+#include "dbt/translate.h"
+
+/* ---- translator.c ---- */
+
+/* The bytes of instruction i, in the page or in the copy of a crossing one. */
+const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i);
+/* cli, sti and pushf of the guest's kernel work on the virtual IF in the vCPU page without leaving the cache. */
+bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn);
+bool ends_block(const struct TranslationBlock *tb, const struct insn *insn);
+
+/* ---- translate.c ---- */
+
+/* Begin a run at this emission point. */
+void add_run(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t guest_off, uint16_t spilled);
+/* Start or continue a verbatim stretch at this emission point. */
+void add_copy_run(struct DisasContext *s, uint32_t guest_off);
+uint64_t spill_addr(const struct DisasContext *s, unsigned reg);
+void emit_spill(struct DisasContext *s, unsigned reg);
+/* int3: leave the cache with all registers in place. */
+void emit_exit_trap(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t goff);
+
+/* ---- translate-branch.c: one instruction each; next, target: guest addresses ---- */
+
+void emit_jmp_insn(struct DisasContext *s, unsigned i, uint64_t target);
+void emit_jcc(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target);
+void emit_loop(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target);
+void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target);
+void emit_ret(struct DisasContext *s, unsigned i);
+/* jmp r/m, call r/m */
+void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next);
+/* The exit of a block that ends without a branch, at guest offset goff. */
+void emit_fall_through(struct DisasContext *s, uint32_t goff);
+void reset_exits(struct TranslationBlock *tb);
+
+/* ---- translate-sens.c ---- */
+
+void emit_sens(struct DisasContext *s, unsigned i);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pass 1 of translation: which instructions make up the block. Decodes until control flow, a sensitive instruction or the
+ * page end. Every page's bytes are read only after the page has been write-protected. Emits nothing.
+ */
+#include "dbt/host.h"
+#include "dbt/translate-emit.h"
+#include "kernel/lib/errno.h"
+
+const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i)
+{
+    return s->tb->page_addr[1] != TB_PAGE_ADDR_INVALID ? s->cross : s->page0 + s->insn_off[i];
+}
+
+/* Sensitive instructions that behave in ring 3 as the guest expects, because their state is mirrored in the hardware. */
+static bool sens_runs_natively(enum insn_sens sens)
+{
+    switch (sens) {
+    case SENS_RDTSC:
+    case SENS_XGETBV:
+    case SENS_RDFSBASE:
+    case SENS_RDGSBASE:
+    case SENS_WRFSBASE:
+    case SENS_WRGSBASE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn)
+{
+    if ((tb->flags & HF_CPL_MASK) != 0 || tb->cflags & CF_COUNT_MASK || insn->kind != INSN_SENS) {
+        return false;
+    }
+    return insn->sens == SENS_CLI || insn->sens == SENS_STI ||
+           (insn->sens == SENS_PUSHF && !(insn->pfx & PFX_OSZ));
+}
+
+bool ends_block(const struct TranslationBlock *tb, const struct insn *insn)
+{
+    return insn->kind != INSN_COPY && !sens_is_inline(tb, insn);
+}
+
+/* The first instruction runs over the page end: bring in the second page, protected before its bytes are read. */
+static int decode_crossing(struct DisasContext *s)
+{
+    const uint8_t *page1;
+    uint64_t pc1 = (s->tb->pc & PAGE_MASK) + PAGE_SIZE;
+    tb_page_addr_t phys1 = get_page_addr_code(s->cpu, pc1, &page1);
+
+    if (phys1 == TB_PAGE_ADDR_INVALID) {
+        return -EFAULT;
+    }
+    if (tb_page_prepare(phys1) < 0) {
+        return -ENOMEM;
+    }
+    s->tb->global &= s->cpu->code_page_global;
+    memcpy(s->cross, s->page0, s->page0_avail);
+    memcpy(s->cross + s->page0_avail, page1, INSN_MAX_LEN - s->page0_avail);
+    insn_decode(&s->insn[0], s->cross, INSN_MAX_LEN);
+    s->tb->page_addr[1] = phys1 & PAGE_MASK;
+    return 0;
+}
+
+int translator_decode(struct DisasContext *s)
+{
+    struct TranslationBlock *tb = s->tb;
+    unsigned max = tb->cflags & CF_COUNT_MASK;
+    uint32_t off = 0;
+    unsigned n = 0;
+
+    max = max ? MIN(max, TB_MAX_INSNS) : TB_MAX_INSNS;
+    tb->page_addr[1] = TB_PAGE_ADDR_INVALID;
+    while (n < max && off < s->page0_avail) {
+        struct insn *insn = &s->insn[n];
+        uint32_t avail = s->page0_avail - off;
+
+        if (insn_decode(insn, s->page0 + off, MIN(avail, INSN_MAX_LEN)) == DECODE_TRUNCATED) {
+            if (n > 0) {
+                break;
+            }
+            int ret = decode_crossing(s);
+            if (ret < 0) {
+                return ret;
+            }
+            max = 1; /* a TB touches at most two pages, and only by its first instruction */
+        }
+        if (insn->kind == INSN_SENS && sens_runs_natively(insn->sens)) {
+            insn->kind = INSN_COPY;
+        }
+        s->insn_off[n++] = off;
+        off += insn->len;
+        if (ends_block(tb, insn)) {
+            break;
+        }
+    }
+    s->num_insns = n;
+    return 0;
+}
