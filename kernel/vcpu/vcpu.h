@@ -22,6 +22,9 @@ void cpu_reset(struct CPUState *cpu);
 /* Deliver hardware interrupt `vector` (env.eflags.IF was checked). */
 void do_interrupt_hard(struct CPUState *cpu, int vector);
 
+/* Physical address bits of the guest CPU (CPUID 80000008). Valid after cpu_reset(). */
+unsigned cpu_maxphyaddr(void);
+
 /* ---- environment: implemented by kernel/vcpu-host.c and by tests ---- */
 
 /* Guest linear memory with the privilege given (user: CPL-3 rules). Ranges may cross pages. 0, or -EFAULT with #PF raised

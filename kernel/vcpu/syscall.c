@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* syscall, sysret, sysenter, sysexit: flat segments made from MSRs, no descriptor is read. Intel's
+ * variants. */
+#include "kernel/vcpu/internal.h"
+
+/* What sysret takes from r11 (SDM vol. 2 SYSRET); VIF and VIP need VME, which is hidden. */
+#define SYSRET_FLAGS                                                                               \
+    (CC_ALL | TF_MASK | IF_MASK | DF_MASK | IOPL_MASK | NT_MASK | AC_MASK | ID_MASK)
+
+static void load_flat(struct CPUState *cpu, unsigned cpl, uint16_t cs, uint16_t ss)
+{
+    cpu->env.cpl = (uint8_t)cpl;
+    cpu_x86_load_seg_cache(cpu, R_CS, (uint16_t)((cs & ~3u) | cpl), 0, 0xffffffff,
+                           FLAT_CODE64(cpl));
+    cpu_x86_load_seg_cache(cpu, R_SS, (uint16_t)((ss & ~3u) | cpl), 0, 0xffffffff, FLAT_DATA(cpl));
+}
+
+int sens_syscall(struct CPUState *cpu, const struct insn *insn)
+{
+    struct CPUX86State *env = &cpu->env;
+    uint16_t cs = (uint16_t)(env->star >> 32);
+
+    if (!(env->efer & MSR_EFER_SCE)) {
+        return raise_fault(cpu, EXCP06_ILLOP, 0);
+    }
+    env->regs[R_ECX] = insn_next(cpu, insn);
+    env->regs[R_R11] = env->eflags & ~(uint64_t)RF_MASK;
+    env->eflags = (env->eflags & ~(env->fmask | RF_MASK)) | 2;
+    load_flat(cpu, 0, cs & 0xfffc, (uint16_t)((cs & 0xfffc) + 8));
+    env->eip = env->lstar;
+    return SENS_JUMPED;
+}
+
+int sens_sysret(struct CPUState *cpu, const struct insn *insn)
+{
+    struct CPUX86State *env = &cpu->env;
+    uint16_t cs = (uint16_t)(env->star >> 48);
+
+    if (!(env->efer & MSR_EFER_SCE)) {
+        return raise_fault(cpu, EXCP06_ILLOP, 0);
+    }
+    if (require_cpl0(cpu)) {
+        return SENS_RAISED;
+    }
+    if (!(insn->rex & 8)) {
+        return end_run_cs32(cpu, "sysret", cs | 3);
+    }
+    if (!is_canonical(env->regs[R_ECX])) {
+        return raise_fault(cpu, EXCP0D_GPF, 0);
+    }
+    env->eflags = (env->regs[R_R11] & SYSRET_FLAGS) | 2;
+    env->eip = env->regs[R_ECX];
+    load_flat(cpu, 3, (uint16_t)(cs + 16), (uint16_t)(cs + 8));
+    return SENS_JUMPED;
+}
+
+int sens_sysenter(struct CPUState *cpu, const struct insn *insn)
+{
+    struct CPUX86State *env = &cpu->env;
+    uint16_t cs = env->sysenter_cs & 0xfffc;
+
+    if (!cs) {
+        return raise_fault(cpu, EXCP0D_GPF, 0);
+    }
+    env->eflags &= ~(uint64_t)(VM_MASK | IF_MASK | RF_MASK);
+    env->regs[R_ESP] = env->sysenter_esp;
+    env->eip = env->sysenter_eip;
+    load_flat(cpu, 0, cs, (uint16_t)(cs + 8));
+    return SENS_JUMPED;
+}
+
+int sens_sysexit(struct CPUState *cpu, const struct insn *insn)
+{
+    struct CPUX86State *env = &cpu->env;
+    uint16_t cs = env->sysenter_cs & 0xfffc;
+
+    if (!cs || env->cpl) {
+        return raise_fault(cpu, EXCP0D_GPF, 0);
+    }
+    if (!(insn->rex & 8)) {
+        return end_run_cs32(cpu, "sysexit", (uint16_t)(cs + 16) | 3);
+    }
+    if (!is_canonical(env->regs[R_ECX]) || !is_canonical(env->regs[R_EDX])) {
+        return raise_fault(cpu, EXCP0D_GPF, 0);
+    }
+    env->regs[R_ESP] = env->regs[R_ECX];
+    env->eip = env->regs[R_EDX];
+    load_flat(cpu, 3, (uint16_t)(cs + 32), (uint16_t)(cs + 40));
+    return SENS_JUMPED;
+}
