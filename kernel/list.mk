@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: MIT
+kernel-objs += kernel/lib/conf.o kernel/lib/elf.o kernel/lib/bzimage.o kernel/lib/cpio.o
+kernel-objs += kernel/lib/string.o kernel/lib/printf.o kernel/lib/log.o
+kernel-objs += kernel/head.o kernel/pvh-entry.o kernel/pvh.o kernel/config.o kernel/main.o kernel/memory.o kernel/mm-host.o \
+               kernel/cpu.o kernel/trap-entry.o kernel/trap.o kernel/enter.o kernel/irq.o \
+               kernel/printk.o kernel/panic.o kernel/exit.o kernel/stat.o \
+               kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/native.o kernel/native-jump.o kernel/monitor.o
+kernel-objs += kernel/run.o kernel/machine.o kernel/dbt-host.o kernel/vcpu-host.o kernel/fault.o kernel/monitor-guest.o kernel/self-check.o
+kernel-objs += kernel/vcpu/cpuid.o kernel/vcpu/excp.o kernel/vcpu/far.o kernel/vcpu/flags.o kernel/vcpu/int.o \
+               kernel/vcpu/io.o kernel/vcpu/iret.o kernel/vcpu/mem.o kernel/vcpu/msr.o kernel/vcpu/reset.o \
+               kernel/vcpu/seg.o kernel/vcpu/segcheck.o kernel/vcpu/sensitive.o kernel/vcpu/syscall.o \
+               kernel/vcpu/sysreg.o kernel/vcpu/tables.o
+
+# Structure offsets for assembly, generated from C.
+$(B)/gen/asm-offsets.h: kernel/asm-offsets.c
+	@mkdir -p $(@D)
+	$(CC) $(BARE_CFLAGS) -MT $@ -MF $(B)/gen/asm-offsets.d -S $< -o $(B)/gen/asm-offsets.s
+	sed -n 's/.*\.ascii[^"]*"->\([A-Z0-9_]*\) \$$\([0-9]*\)".*/#define \1 \2/p' $(B)/gen/asm-offsets.s >$@
+$(addprefix $(B)/bare/kernel/,trap-entry.o enter.o native-jump.o): $(B)/gen/asm-offsets.h

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam of dbt/ (dbt/host.h) on bare metal, as far as it is memory and running: code cache frames, instruction fetch
+ * through the guest's page tables, write protection through mm/track, and the way into ring 3. Faults: kernel/fault.c.
+ */
+#include "dbt/host.h"
+
+#include "dbt/translate-all.h"
+#include "kernel/enter.h"
+#include "kernel/irq.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+#include "kernel/run.h"
+#include "kernel/vcpu/vcpu.h"
+#include "kernel/x86.h"
+#include "mm/frame.h"
+#include "mm/host.h"
+#include "mm/layout.h"
+#include "mm/ram.h"
+#include "mm/shadow.h"
+#include "mm/track.h"
+
+#define CODE_CACHE_SIZE 0x1000000ull /* 16 MiB */
+#define SLOTS_SIZE      0x400000ull  /* 4 MiB: 512 Ki slots */
+
+/* Owner: boot; constant afterwards. */
+static struct code_gen_region region;
+static uint64_t *table_rw[VIEW_COUNT];
+
+/* Which root CR3 holds; owner: this CPU. VIEW_COUNT before the first run. */
+static enum view current_view = VIEW_COUNT;
+
+/* Frames for a window of both views, one copy. Returns its alias in the physmap, NULL if out of memory. */
+static void *shared_window(gva_t va, uint64_t size, unsigned flags)
+{
+    hpa_t hpa = frame_alloc_contig(size / PAGE_SIZE, MIN(size, (uint64_t)0x200000));
+
+    if (hpa == HPA_INVALID || shadow_map_window(VIEW_KERNEL, va, hpa, size / PAGE_SIZE, flags) < 0 ||
+        shadow_map_window(VIEW_USER, va, hpa, size / PAGE_SIZE, flags) < 0) {
+        return NULL;
+    }
+    return phys_to_virt(hpa);
+}
+
+int dbt_host_init(struct CPUState *cpu)
+{
+    region = (struct code_gen_region){
+        .code_exec = CODE_CACHE_BASE,
+        .code_rw = shared_window(CODE_CACHE_BASE, CODE_CACHE_SIZE, SHADOW_MAP_X),
+        .code_size = CODE_CACHE_SIZE,
+        .slots_exec = SLOTS_BASE,
+        .slots_rw = shared_window(SLOTS_BASE, SLOTS_SIZE, 0),
+        .slots_count = SLOTS_SIZE / 8,
+        .vcpu_addr = VCPU_PAGE_ADDR,
+        .table_addr = JUMP_TABLE_ADDR,
+        .exit_by_syscall = true,
+    };
+    for (enum view v = 0; v < VIEW_COUNT; v++) {
+        hpa_t vp = frame_alloc();
+        hpa_t hpa = frame_alloc_contig(JUMP_TABLE_SIZE / PAGE_SIZE, PAGE_SIZE);
+
+        if (hpa == HPA_INVALID || vp == HPA_INVALID ||
+            shadow_map_window(v, VCPU_PAGE_ADDR, vp, 1, SHADOW_MAP_W) < 0 ||
+            shadow_map_window(v, JUMP_TABLE_ADDR, hpa, JUMP_TABLE_SIZE / PAGE_SIZE, 0) < 0) {
+            return -ENOMEM;
+        }
+        table_rw[v] = phys_to_virt(hpa);
+        cpu->vp_view[v == VIEW_USER] = phys_to_virt(vp);
+    }
+    cpu->vp = cpu->vp_view[0];
+    return region.code_rw && region.slots_rw ? 0 : -ENOMEM;
+}
+
+int code_gen_alloc(struct code_gen_region *r)
+{
+    *r = region;
+    return region.code_rw ? 0 : -ENOMEM;
+}
+
+uint64_t *jump_table_rw(bool user)
+{
+    return table_rw[user ? VIEW_USER : VIEW_KERNEL];
+}
+
+void *dbt_zalloc(size_t size)
+{
+    hpa_t hpa = frame_alloc_contig(ALIGN_UP(size, PAGE_SIZE) / PAGE_SIZE, PAGE_SIZE);
+
+    return hpa == HPA_INVALID ? NULL : phys_to_virt(hpa);
+}
+
+/* ---- guest memory ---- */
+
+void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp)
+{
+    *gp = (struct guest_paging){
+        .cr0 = env->cr[0], .cr3 = env->cr[3], .cr4 = env->cr[4], .efer = env->efer, .maxphyaddr = cpu_maxphyaddr()};
+}
+
+static bool is_canonical(gva_t va)
+{
+    return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+static tb_page_addr_t probe(struct CPUState *cpu, uint64_t va, unsigned access)
+{
+    struct guest_paging gp;
+    struct walk_result res;
+    ram_addr_t ram;
+
+    vcpu_paging(&cpu->env, &gp);
+    if (!is_canonical(va) || guest_walk(&gp, va, access | WALK_PROBE, &res) < 0 || !gpa_to_ram(res.gpa, &ram)) {
+        return TB_PAGE_ADDR_INVALID;
+    }
+    return ram;
+}
+
+tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc)
+{
+    return probe(cpu, pc, WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0));
+}
+
+tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va)
+{
+    return probe(cpu, va, 0);
+}
+
+tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp)
+{
+    struct guest_paging gp;
+    struct walk_result res;
+    ram_addr_t ram;
+
+    if (!is_canonical(pc)) {
+        raise_exception_err(cpu, EXCP0D_GPF, 0);
+        return TB_PAGE_ADDR_INVALID;
+    }
+    vcpu_paging(&cpu->env, &gp);
+    if (guest_walk(&gp, pc, WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0), &res) < 0) {
+        cpu->env.cr[2] = pc;
+        CPU_STAT(cpu, guest_fault);
+        raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
+        return TB_PAGE_ADDR_INVALID;
+    }
+    if (!gpa_to_ram(res.gpa, &ram)) {
+        snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
+                 "guest executes at pc %llx = physical %llx, where it has no memory", (unsigned long long)pc,
+                 (unsigned long long)res.gpa);
+        cpu->exit_request = CPU_EXIT_ERROR;
+        cpu->exception_index = EXCP_EXIT;
+        return TB_PAGE_ADDR_INVALID;
+    }
+    cpu->code_page_global = res.global && cpu->env.cr[4] & CR4_PGE_MASK;
+    *hostp = ram_to_virt(ram);
+    return ram;
+}
+
+void tlb_protect_code(tb_page_addr_t page_addr)
+{
+    track_set(page_addr & PAGE_MASK, TRACK_CODE);
+}
+
+void tlb_unprotect_code(tb_page_addr_t page_addr)
+{
+    track_clear(page_addr & PAGE_MASK, TRACK_CODE);
+}
+
+/* ---- running ---- */
+
+static void select_view(enum view view)
+{
+    if (view != current_view) {
+        current_view = view;
+        write_cr3(shadow_root(view));
+    }
+}
+
+void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev)
+{
+    static struct vcpu_regs r; /* owner: this CPU */
+    struct CPUX86State *env = &cpu->env;
+
+    select_view(env->cpl == 3 ? VIEW_USER : VIEW_KERNEL);
+    memcpy(r.gpr, env->regs, sizeof(r.gpr));
+    r.rip = host_pc;
+    r.rflags = (env->eflags & EFLAGS_HW_MASK) | USER_RFLAGS_FIXED | (step ? TF_MASK : 0);
+    int vector = cpu_enter(&r);
+    memcpy(env->regs, r.gpr, sizeof(r.gpr));
+    env->eflags = (env->eflags & ~(uint64_t)EFLAGS_HW_MASK) | (r.rflags & EFLAGS_HW_MASK);
+    ev->host_pc = r.rip;
+    if (vector == CPU_ENTER_SYSCALL || vector == EXCP03_INT3) {
+        ev->kind = HOST_EV_EXIT;
+    } else if (vector == EXCP01_DB) {
+        ev->kind = HOST_EV_STEP;
+    } else if (vector >= 32) {
+        ev->kind = HOST_EV_INTERRUPT;
+        host_irq(vector);
+    } else {
+        ev->kind = HOST_EV_FAULT;
+        ev->vector = (uint8_t)vector;
+        ev->error_code = (uint32_t)r.error_code;
+        ev->fault_addr = r.cr2;
+    }
+    LOG(EXEC, "%llx -> %llx vector %x", (unsigned long long)host_pc, (unsigned long long)r.rip, vector);
+}
+
+/* ---- one CPU: nobody else to stop ---- */
+
+void start_exclusive(void)
+{
+}
+
+void end_exclusive(void)
+{
+}
+
+void cpu_exit(struct CPUState *cpu)
+{
+    __atomic_or_fetch(&cpu->interrupt_request, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t host_clock_tsc(void)
+{
+    return rdtsc();
+}

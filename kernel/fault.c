@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fault funnel (docs/fault-funnel.md). A synchronous fault from ring 3, with the guest's state exact, is in this order: the
+ * guest's own exception, a device access, a missing shadow mapping, a write to a page with code. What is none of these is our bug.
+ */
+#include "dbt/host.h"
+#include "dbt/notdirty.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+#include "kernel/run.h"
+#include "kernel/vcpu/vcpu.h"
+#include "mm/frame.h"
+#include "mm/host.h"
+#include "mm/shadow.h"
+#include "mm/track.h"
+
+static enum view cpu_view(const struct CPUState *cpu)
+{
+    return cpu->env.cpl == 3 ? VIEW_USER : VIEW_KERNEL;
+}
+
+/* ---- unassigned device memory: reads as all-ones, writes are dropped ---- */
+
+/* A private frame of 0xff stands in for the device page while the one instruction runs. Owner: this CPU. */
+static hpa_t bounce_frame;
+
+int fault_init(void)
+{
+    bounce_frame = frame_alloc();
+    return bounce_frame == HPA_INVALID ? -ENOMEM : 0;
+}
+
+static enum fault_result mmio_redo(struct CPUState *cpu, gva_t va, gpa_t gpa)
+{
+    CPU_STAT(cpu, mmio);
+    LOG(IO, "mmio pc=%llx va=%llx gpa=%llx", (unsigned long long)cpu->env.eip, (unsigned long long)va,
+        (unsigned long long)gpa);
+    if (cpu->nr_mmio_pages < SMC_RANGE_MAX) {
+        cpu->mmio_page[cpu->nr_mmio_pages++] = va & PAGE_MASK;
+    } else { /* a string instruction walking through device pages */
+        cpu->mmio_page[0] = va & PAGE_MASK;
+    }
+    cpu->cflags_next_tb = 1 | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | CF_NOIRQ;
+    return FAULT_REDO;
+}
+
+/* ---- windows ---- */
+
+void fault_window_open(struct CPUState *cpu)
+{
+    unsigned write = WALK_WRITE | (cpu->env.cpl == 3 ? WALK_USER : 0);
+    struct walk_result res;
+
+    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+        gva_t va = cpu->smc_range[i].va;
+
+        if (shadow_fill(cpu_view(cpu), va, write, &res) == FILL_TRACKED) {
+            shadow_window_open(cpu_view(cpu), va);
+        }
+    }
+    for (unsigned i = 0; i < cpu->nr_mmio_pages; i++) {
+        memset(phys_to_virt(bounce_frame), 0xff, PAGE_SIZE);
+        shadow_window_map(cpu_view(cpu), cpu->mmio_page[i], bounce_frame, true);
+    }
+}
+
+void fault_window_close(struct CPUState *cpu)
+{
+    shadow_window_close();
+}
+
+/* ---- the funnel ---- */
+
+static enum fault_result guest_page_fault(struct CPUState *cpu, gva_t va, uint32_t error_code)
+{
+    CPU_STAT(cpu, guest_fault);
+    LOG(MMU, "guest #PF pc=%llx va=%llx error=%x", (unsigned long long)cpu->env.eip, (unsigned long long)va, error_code);
+    cpu->env.cr[2] = va;
+    raise_exception_err(cpu, EXCP0E_PAGE, error_code);
+    return FAULT_EXCEPTION;
+}
+
+/* The guest has mapped an address range that the monitor occupies in every root. */
+static enum fault_result reserved_range(struct CPUState *cpu, gva_t va)
+{
+    snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
+             "guest maps and uses %llx at pc %llx, where the monitor lives (docs/memory-map.md)", (unsigned long long)va,
+             (unsigned long long)cpu->env.eip);
+    cpu->exit_request = CPU_EXIT_ERROR;
+    cpu->exception_index = EXCP_EXIT;
+    return FAULT_EXCEPTION;
+}
+
+static enum fault_result tracked_write(struct CPUState *cpu, const struct host_event *ev, const struct walk_result *res)
+{
+    switch (page_unprotect(cpu, ev->fault_addr, ev->host_pc)) {
+    case UNPROTECT_LEAVE:
+        return FAULT_REDO;
+    case UNPROTECT_RETRY:
+        return FAULT_RETRY;
+    case UNPROTECT_NOT_OURS:
+        break;
+    }
+    panic("write to %llx (physical %llx) trapped, and nobody tracks it", (unsigned long long)ev->fault_addr,
+          (unsigned long long)res->gpa);
+}
+
+static enum fault_result page_fault(struct CPUState *cpu, const struct host_event *ev)
+{
+    unsigned access = (ev->error_code & PG_ERROR_W_MASK ? WALK_WRITE : 0) | (cpu->env.cpl == 3 ? WALK_USER : 0);
+    struct walk_result res;
+
+    switch (shadow_fill(cpu_view(cpu), ev->fault_addr, access, &res)) {
+    case FILL_OK:
+        CPU_STAT(cpu, shadow_fill);
+        return FAULT_RETRY;
+    case FILL_GUEST_FAULT:
+        return guest_page_fault(cpu, ev->fault_addr, res.error_code);
+    case FILL_MMIO:
+        return mmio_redo(cpu, ev->fault_addr, res.gpa);
+    case FILL_TRACKED:
+        return tracked_write(cpu, ev, &res);
+    case FILL_RESERVED:
+        return reserved_range(cpu, ev->fault_addr);
+    }
+    panic("shadow_fill returned nonsense");
+}
+
+enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev, struct TranslationBlock *tb)
+{
+    cpu_sync_fsgs_base(cpu);
+    if (ev->vector == EXCP0E_PAGE) {
+        return page_fault(cpu, ev);
+    }
+    LOG(INT, "fault %u error %x at pc %llx", ev->vector, ev->error_code, (unsigned long long)cpu->env.eip);
+    raise_exception_err(cpu, ev->vector, ev->error_code);
+    return FAULT_EXCEPTION;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* Linux by the 64-bit boot protocol, Documentation/arch/x86/boot.rst and zero-page.rst. */
+#include "kernel/load-priv.h"
+
+#include "kernel/lib/bzimage.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/string.h"
+
+/* Fields of struct boot_params that a loader fills in; the set-up header starts at
+ * BZIMAGE_HDR_OFFSET. */
+#define BP_ACPI_RSDP      0x070
+#define BP_E820_ENTRIES   0x1e8
+#define BP_TYPE_OF_LOADER 0x210
+#define BP_CODE32_START   0x214
+#define BP_RAMDISK_IMAGE  0x218
+#define BP_RAMDISK_SIZE   0x21c
+#define BP_CMD_LINE_PTR   0x228
+#define BP_E820_TABLE     0x2d0
+#define BP_SIZE           0x1000
+
+#define LOADER_UNDEFINED  0xff /* type_of_loader: none that has a number */
+
+struct e820_entry {
+    uint64_t base;
+    uint64_t len;
+    uint32_t type;
+} __attribute__((packed));
+#define E820_RESERVED 2
+_Static_assert(LOAD_MEM_MAX <= 128, "boot_params has room for 128 ranges");
+
+static void put32(uint8_t *bp, unsigned offset, uint64_t value)
+{
+    uint32_t v = (uint32_t)value;
+
+    memcpy(bp + offset, &v, sizeof(v));
+}
+
+static void put_e820(const struct load *ld, uint8_t *bp)
+{
+    for (unsigned i = 0; i < ld->mem_count; i++) {
+        struct e820_entry e = {ld->mem[i].base, ld->mem[i].len, ld->mem[i].type};
+
+        if (e.type > BOOT_MEM_BAD) {
+            e.type = E820_RESERVED;
+        }
+        memcpy(bp + BP_E820_TABLE + i * sizeof(e), &e, sizeof(e));
+    }
+    bp[BP_E820_ENTRIES] = (uint8_t)ld->mem_count;
+}
+
+/* The preferred address if it is free, else the lowest aligned one that is, if the kernel can run
+ * there. 0 after a message. */
+static gpa_t choose_address(const struct load *ld, const struct bzimage *bz, uint64_t size)
+{
+    gpa_t gpa = 0;
+
+    if (bz->pref_address >= LOAD_HIGH && load_is_free(ld, bz->pref_address, size)) {
+        return bz->pref_address;
+    }
+    if (bz->relocatable) {
+        gpa = load_find_low(ld, size, MAX(bz->alignment, PAGE_SIZE));
+    }
+    if (!gpa) {
+        printk("guest larger than memory: needs %lu MiB, memory = %lu MiB; raise `memory`\n",
+               (bz->pref_address + size + 0xfffff) >> 20, ld->conf->memory >> 20);
+    }
+    return gpa;
+}
+
+static int load_boot_params(struct load *ld, const struct bzimage *bz, const uint8_t *file,
+                            gpa_t kernel, gpa_t initrd)
+{
+    uint8_t *bp = load_claim(ld, LOAD_INFO, BP_SIZE, "boot_params");
+    /* The virtual machine has no ACPI. */
+    uint64_t rsdp = ld->conf->mode == CONF_MODE_NATIVE ? ld->bi->rsdp : 0;
+
+    if (!bp) {
+        return -ENOMEM;
+    }
+    memcpy(bp + BZIMAGE_HDR_OFFSET, file + BZIMAGE_HDR_OFFSET, MIN(bz->hdr_len, BZIMAGE_HDR_MAX));
+    bp[BP_TYPE_OF_LOADER] = LOADER_UNDEFINED;
+    put32(bp, BP_CODE32_START, kernel);
+    put32(bp, BP_RAMDISK_IMAGE, initrd);
+    put32(bp, BP_RAMDISK_SIZE, initrd ? ld->bi->initrd.len : 0);
+    put32(bp, BP_CMD_LINE_PTR, LOAD_CMDLINE);
+    memcpy(bp + BP_ACPI_RSDP, &rsdp, sizeof(rsdp));
+    put_e820(ld, bp);
+    return 0;
+}
+
+int load_linux(struct load *ld, const void *data, size_t len)
+{
+    struct bzimage bz;
+    const char *why;
+    uint64_t size;
+    gpa_t kernel, initrd;
+    int err = bzimage_open(&bz, data, len, &why);
+
+    if (err < 0) {
+        printk("guest: '%s': %s\n", ld->bi->guest.name, why);
+        return err;
+    }
+    size = MAX((uint64_t)bz.init_size, bz.payload_len);
+    kernel = choose_address(ld, &bz, size);
+    if (!kernel) {
+        return -ENOMEM;
+    }
+    if ((err = load_bytes(ld, kernel, bz.payload, bz.payload_len, size, "kernel")) < 0 ||
+        (err = load_initrd(ld, bz.initrd_max + 1, &initrd)) < 0 ||
+        (err = load_cmdline(ld, bz.cmdline_max)) < 0 ||
+        (err = load_boot_params(ld, &bz, data, kernel, initrd)) < 0) {
+        return err;
+    }
+    ld->start.rip = kernel + BZIMAGE_ENTRY64;
+    ld->start.gpr[6] = LOAD_INFO;
+    return 0;
+}

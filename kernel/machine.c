@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's devices (drivers/vdev) connected to ours: COM1 to the console, its clock to the TSC, its INTR pin to the
+ * virtual CPU, its exits to the end of the run. The tick arrives between stays in the code cache, so nothing here is concurrent.
+ *
+ * The console's escape character is Ctrl-A, as in QEMU: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A Ctrl-A types one.
+ */
+#include "drivers/vdev/machine.h"
+
+#include "dbt/host.h"
+#include "kernel/console.h"
+#include "kernel/irq.h"
+#include "kernel/lib/exit-codes.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
+#include "kernel/monitor.h"
+#include "kernel/run.h"
+#include "kernel/vcpu/vcpu.h"
+#include "kernel/x86.h"
+
+#define TICK_HZ    1000
+#define ESCAPE     0x01 /* Ctrl-A */
+#define NO_BYTE    (-1)
+
+/* Owner: the CPU that runs the guest. */
+static struct {
+    struct vmachine vm;
+    struct CPUState *cpu;
+    uint64_t ns_per_tsc_q32; /* nanoseconds a TSC cycle, 32.32 fixed point */
+    uint64_t tsc_start;
+    uint64_t deadline_ns;    /* 0 = none */
+    int pending_byte;        /* read from the console, not yet taken by the guest's UART */
+    bool escaped;
+    bool monitor_wanted;
+    bool console_taken;      /* by the monitor: what is typed is not the guest's */
+} machine;
+
+static uint64_t now_ns(void *opaque)
+{
+    return (uint64_t)(((unsigned __int128)(rdtsc() - machine.tsc_start) * machine.ns_per_tsc_q32) >> 32);
+}
+
+static void end_run(enum cpu_exit_request why, uint64_t code, const char *msg)
+{
+    struct CPUState *cpu = machine.cpu;
+
+    if (cpu->exit_request == CPU_RUNNING) {
+        cpu->exit_request = why;
+        cpu->exit_code = code;
+        snprintf(cpu->exit_msg, sizeof(cpu->exit_msg), "%s", msg);
+    }
+}
+
+/* ---- outputs ---- */
+
+static void serial_out(void *opaque, uint8_t byte)
+{
+    console_write((const char *)&byte, 1);
+}
+
+static void debug_exit(void *opaque, uint32_t value, unsigned size)
+{
+    end_run(CPU_EXIT_PORT, value, "guest ended the run");
+}
+
+static void reset(void *opaque, const char *reason)
+{
+    end_run(CPU_EXIT_RESET, 0, reason);
+}
+
+static void irq_changed(void *opaque, int level)
+{
+    machine.cpu->interrupt_request = level != 0;
+}
+
+/* ---- input ---- */
+
+/* One byte for the guest from the console, escapes taken out; NO_BYTE if there is none. */
+static int next_byte(void)
+{
+    int c = console_getc();
+
+    if (c < 0) {
+        return NO_BYTE;
+    }
+    if (!machine.escaped) {
+        machine.escaped = c == ESCAPE;
+        return c == ESCAPE ? NO_BYTE : c;
+    }
+    machine.escaped = false;
+    if (c == 'x') {
+        end_run(CPU_EXIT_USER, 0, "quit by the user");
+    } else if (c == 'c') {
+        machine.monitor_wanted = true;
+    }
+    return c == ESCAPE ? c : NO_BYTE;
+}
+
+static void poll_console(void)
+{
+    for (;;) {
+        if (machine.pending_byte == NO_BYTE) {
+            machine.pending_byte = next_byte();
+        }
+        if (machine.pending_byte == NO_BYTE || !vmachine_serial_in(&machine.vm, (uint8_t)machine.pending_byte)) {
+            return;
+        }
+        machine.pending_byte = NO_BYTE;
+    }
+}
+
+static void tick(void)
+{
+    uint64_t now = now_ns(NULL);
+
+    vmachine_tick(&machine.vm, now);
+    if (!machine.console_taken) {
+        poll_console();
+    }
+    if (machine.deadline_ns && now >= machine.deadline_ns) {
+        end_run(CPU_EXIT_TIMEOUT, 0, "time limit reached; raise `timeout`");
+    }
+}
+
+/* ---- to the rest of the kernel ---- */
+
+void machine_init(struct CPUState *cpu, const struct conf *conf)
+{
+    struct vmachine_config cfg = {
+        .now_ns = now_ns,
+        .serial_out = serial_out,
+        .debugcon_out = serial_out,
+        .debug_exit = debug_exit,
+        .reset = reset,
+        .irq_changed = irq_changed,
+        .date = {.year = 2026, .month = 1, .day = 1},
+        .ram_size = conf->memory,
+    };
+
+    machine.cpu = cpu;
+    machine.pending_byte = NO_BYTE;
+    machine.ns_per_tsc_q32 = (1000000ull << 32) / tsc_khz;
+    machine.tsc_start = rdtsc();
+    machine.deadline_ns = conf->timeout * VDEV_NS_PER_SEC;
+    vmachine_init(&machine.vm, &cfg);
+    timer_start(TICK_HZ, tick);
+}
+
+int machine_irq_ack(void)
+{
+    return vmachine_irq_ack(&machine.vm);
+}
+
+void machine_stop(void)
+{
+    machine.console_taken = true;
+    machine.deadline_ns = 0;
+}
+
+uint32_t machine_inport(uint16_t port, unsigned size)
+{
+    return vmachine_inport(&machine.vm, port, size);
+}
+
+void machine_outport(uint16_t port, unsigned size, uint32_t value)
+{
+    vmachine_outport(&machine.vm, port, size, value);
+}
+
+/* ---- the CPU's side of interrupts (dbt/host.h) ---- */
+
+bool cpu_has_work(struct CPUState *cpu)
+{
+    return (cpu->interrupt_request && cpu->env.eflags & IF_MASK) || machine.monitor_wanted;
+}
+
+bool cpu_exec_interrupt(struct CPUState *cpu)
+{
+    if (unlikely(machine.monitor_wanted)) {
+        machine.monitor_wanted = false;
+        machine.console_taken = true;
+        monitor_enter();
+        machine.console_taken = false;
+        return true;
+    }
+    if (!cpu->interrupt_request || !(cpu->env.eflags & IF_MASK)) {
+        return false;
+    }
+    int vector = machine_irq_ack();
+    LOG(INT, "irq vector %x at pc %llx", vector, (unsigned long long)cpu->env.eip);
+    do_interrupt_hard(cpu, vector);
+    return true;
+}
+
+void cpu_halt_wait(struct CPUState *cpu)
+{
+    while (!cpu_has_work(cpu) && cpu->exit_request == CPU_RUNNING) {
+        cpu_idle();
+    }
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mode = translate: puts the virtual CPU together from mm/, dbt/ and the devices, runs it, and says in one line why it
+ * ended. Everything the guest can do ends here, never in panic().
+ */
+#include "kernel/run.h"
+
+#include "dbt/cpu-exec.h"
+#include "dbt/host.h"
+#include "dbt/translate-all.h"
+#include "kernel/cpu.h"
+#include "kernel/exit.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/string.h"
+#include "kernel/self-check.h"
+#include "kernel/stat.h"
+#include "kernel/vcpu/vcpu.h"
+#include "mm/frame.h"
+#include "mm/kmap.h"
+#include "mm/shadow.h"
+
+#define SHADOW_FRAMES_MAX 4096u /* 16 MiB of shadow tables */
+
+static struct CPUState cpu0; /* owner: the host CPU that runs the guest */
+
+struct CPUState *vcpu0(void)
+{
+    return &cpu0;
+}
+
+/* Guest FP state as after FNINIT with all vector registers zero; from here on it lives in the hardware. */
+static void reset_fp_state(void)
+{
+    static uint8_t area[4096] __attribute__((aligned(64)));
+
+    area[0] = 0x7f; /* FCW = 0x37f */
+    area[1] = 0x03;
+    area[24] = 0x80; /* MXCSR = 0x1f80 */
+    area[25] = 0x1f;
+    if (cpu_features.osxsave) {
+        __asm__ volatile("xrstor64 %0" : : "m"(area), "a"(-1), "d"(-1) : "memory");
+    } else {
+        __asm__ volatile("fxrstor64 %0" : : "m"(area) : "memory");
+    }
+}
+
+static void load_segment(struct CPUState *cpu, int reg, uint16_t selector, uint32_t type)
+{
+    struct segment_cache *seg = &cpu->env.segs[reg];
+
+    seg->selector = selector;
+    seg->base = 0;
+    seg->limit = 0xffffffff;
+    seg->flags = DESC_G_MASK | DESC_P_MASK | DESC_S_MASK | DESC_A_MASK | type;
+    cpu->vp->sel[reg] = selector;
+}
+
+static void set_start(struct CPUState *cpu, const struct guest_start *start)
+{
+    struct CPUX86State *env = &cpu->env;
+    static const int data_segs[] = {R_DS, R_ES, R_SS, R_FS, R_GS};
+
+    memcpy(env->regs, start->gpr, sizeof(env->regs));
+    env->eip = start->rip;
+    env->eflags = start->rflags | 2;
+    env->cr[0] = start->cr0;
+    env->cr[3] = start->cr3;
+    env->cr[4] = start->cr4;
+    env->efer = start->efer;
+    env->gdt.base = start->gdt_base;
+    env->gdt.limit = start->gdt_limit;
+    env->idt.base = 0;
+    env->idt.limit = 0;
+    load_segment(cpu, R_CS, start->cs, DESC_L_MASK | DESC_CS_MASK | DESC_R_MASK);
+    for (unsigned i = 0; i < ARRAY_SIZE(data_segs); i++) {
+        load_segment(cpu, data_segs[i], start->ds, DESC_B_MASK | DESC_W_MASK);
+    }
+}
+
+static void register_stats(struct CPUState *cpu)
+{
+#define X(n) stat_register(#n, &cpu->stat[STAT_##n]);
+    STAT_LIST(X)
+#undef X
+    stat_register("shadow_fills", &shadow_stats.fills);
+    stat_register("shadow_flushes", &shadow_stats.flushes);
+    stat_register("shadow_large", &shadow_stats.large_maps);
+    stat_register("shadow_splits", &shadow_stats.splits);
+    stat_register("shadow_pool_flushes", &shadow_stats.pool_flushes);
+}
+
+/* 0 or -ENOMEM. */
+static int create_cpu(struct CPUState *cpu, const struct guest_start *start)
+{
+    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dbt_host_init(cpu) < 0 || fault_init() < 0 ||
+        dbt_init(cpu) < 0) {
+        return -ENOMEM;
+    }
+    reset_fp_state(); /* while the host's own CR4 still allows it */
+    cpu_reset(cpu);
+    set_start(cpu, start);
+    cpu_apply_cr0_cr4(cpu);
+    cpu_load_fs_base(cpu);
+    cpu_load_gs_base(cpu);
+    tlb_flush_guest(cpu, true);
+    return 0;
+}
+
+/* One row a reason: what is said, and the value for port 0xf4. */
+static const struct {
+    const char *text;
+    int value;
+} endings[] = {
+    [CPU_EXIT_TRIPLE_FAULT] = {"triple fault", EXIT_TRIPLE_FAULT},
+    [CPU_EXIT_UNSUPPORTED] = {"unsupported", EXIT_UNSUPPORTED},
+    [CPU_EXIT_HALTED] = {"halted", EXIT_HALTED},
+    [CPU_EXIT_RESET] = {"reset", EXIT_RESET},
+    [CPU_EXIT_POWEROFF] = {"power off", EXIT_SUCCESS_VALUE},
+    [CPU_EXIT_TIMEOUT] = {"timeout", EXIT_TIMEOUT},
+    [CPU_EXIT_USER] = {"quit", EXIT_USER_QUIT},
+    [CPU_EXIT_ERROR] = {"error", EXIT_UNSUPPORTED},
+};
+
+static int report_end(const struct CPUState *cpu)
+{
+    if (cpu->exit_request == CPU_EXIT_PORT) {
+        printk("\nnotdirty: guest ended with value %lu\n", cpu->exit_code);
+        return exit_value_of_guest((uint32_t)cpu->exit_code);
+    }
+    printk("\nnotdirty: guest %s: %s (pc %#lx, cpl %u)\n", endings[cpu->exit_request].text, cpu->exit_msg, cpu->env.eip,
+           cpu->env.cpl);
+    return endings[cpu->exit_request].value;
+}
+
+int run_guest(const struct conf *conf, const struct guest_start *start)
+{
+    struct CPUState *cpu = &cpu0;
+
+    if (create_cpu(cpu, start) < 0) {
+        printk("guest: not enough memory for translation beside `memory` = %lu MiB; lower it\n", conf->memory >> 20);
+        return EXIT_LOAD_ERROR;
+    }
+    register_stats(cpu);
+    if (conf->smc == CONF_SMC_CHECK) {
+        printk("notdirty: warning: smc = check is not there yet; this run finds code changes by page protection\n");
+    }
+    self_check_init();
+    monitor_guest_init();
+    machine_init(cpu, conf);
+    LOG(BOOT, "guest starts at %lx", cpu->env.eip);
+    cpu_exec(cpu);
+    machine_stop();
+    int value = report_end(cpu);
+    if (self_check() > 0) {
+        panic("the guest has changed the monitor, or its tables are inconsistent; expected neither");
+    }
+    printk("notdirty: self-check passed: monitor memory, TB lists and shadow tables are intact\n");
+    return value;
+}

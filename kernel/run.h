@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* mode = translate: the virtual machine as a whole, and its one CPU. */
+#ifndef KERNEL_RUN_H
+#define KERNEL_RUN_H
+
+#include "dbt/cpu.h"
+#include "kernel/lib/conf.h"
+#include "kernel/load.h"
+#include "mm/walk.h"
+
+/* The one virtual CPU. */
+struct CPUState *vcpu0(void);
+
+/* Run the loaded guest to its end and print why it ended. Returns the value for port 0xf4. */
+int run_guest(const struct conf *conf, const struct guest_start *start);
+
+/* The paging registers of the guest as the walker wants them. */
+void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp);
+
+/* ---- machine.c: the guest's devices and their time ---- */
+
+/* Power on, and start the tick. */
+void machine_init(struct CPUState *cpu, const struct conf *conf);
+/* The run is over: the console is the monitor's. */
+void machine_stop(void);
+/* The INTA cycle: the vector that the guest's PIC delivers. */
+int machine_irq_ack(void);
+uint32_t machine_inport(uint16_t port, unsigned size);
+void machine_outport(uint16_t port, unsigned size, uint32_t value);
+
+/* ---- dbt-host.c ---- */
+
+/* Frames for the code cache, tables and vCPU page, mapped in both views. 0 or -ENOMEM. */
+int dbt_host_init(struct CPUState *cpu);
+
+/* ---- monitor-guest.c ---- */
+
+/* Add the commands that show the guest to the monitor. */
+void monitor_guest_init(void);
+
+/* ---- fault.c ---- */
+
+/* 0 or -ENOMEM. */
+int fault_init(void);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* What kernel/vcpu/ needs of the machine: guest memory by address, flushes, and the hardware's mirrors of guest state. */
+#include "dbt/host.h"
+#include "dbt/translate-all.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+#include "kernel/run.h"
+#include "kernel/vcpu/vcpu.h"
+#include "kernel/x86.h"
+#include "mm/host.h"
+#include "mm/layout.h"
+#include "mm/ram.h"
+#include "mm/shadow.h"
+#include "mm/walk.h"
+
+#define MAX_PAGES 3 /* of one access by an instruction: a 4 KiB I/O bitmap read, a frame push */
+
+static int device_access(struct CPUState *cpu, gva_t va, gpa_t gpa)
+{
+    snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
+             "guest uses device memory (va %llx, physical %llx) as a table or stack at pc %llx", (unsigned long long)va,
+             (unsigned long long)gpa, (unsigned long long)cpu->env.eip);
+    cpu->exit_request = CPU_EXIT_ERROR;
+    cpu->exception_index = EXCP_EXIT;
+    return -EFAULT;
+}
+
+/* Find the RAM behind [va, va + len), page by page, before anything is touched. */
+static int translate_range(struct CPUState *cpu, gva_t va, size_t len, unsigned access, ram_addr_t *ram, unsigned *pages)
+{
+    struct guest_paging gp;
+
+    vcpu_paging(&cpu->env, &gp);
+    *pages = 0;
+    for (gva_t at = va; len && at <= va + len - 1; at = (at & PAGE_MASK) + PAGE_SIZE) {
+        struct walk_result res;
+
+        if (*pages == MAX_PAGES) {
+            return device_access(cpu, at, 0);
+        }
+        if (guest_walk(&gp, at, access, &res) < 0) {
+            CPU_STAT(cpu, guest_fault);
+            cpu->env.cr[2] = at;
+            raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
+            return -EFAULT;
+        }
+        if (!gpa_to_ram(res.gpa, &ram[(*pages)++])) {
+            return device_access(cpu, at, res.gpa);
+        }
+        if ((at & PAGE_MASK) == (~(uint64_t)0 & PAGE_MASK)) {
+            break; /* the last page of the address space */
+        }
+    }
+    return 0;
+}
+
+int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user)
+{
+    ram_addr_t ram[MAX_PAGES];
+    unsigned pages;
+    uint8_t *p = buf;
+
+    if (translate_range(cpu, va, len, user ? WALK_USER : 0, ram, &pages) < 0) {
+        return -EFAULT;
+    }
+    for (unsigned i = 0; i < pages; i++) {
+        size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
+
+        memcpy(p, ram_to_virt(ram[i]), n);
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool user)
+{
+    ram_addr_t ram[MAX_PAGES];
+    unsigned pages;
+    const uint8_t *p = buf;
+
+    if (translate_range(cpu, va, len, WALK_WRITE | (user ? WALK_USER : 0), ram, &pages) < 0) {
+        return -EFAULT;
+    }
+    for (unsigned i = 0; i < pages; i++) {
+        size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
+
+        memcpy(ram_to_virt(ram[i]), p, n);
+        tb_invalidate_phys_range(cpu, ram[i], ram[i] + n - 1, 0);
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/* mm/host.h: the page walk set A/D bits in a guest table. */
+void mm_guest_written(ram_addr_t ram, unsigned len)
+{
+    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
+}
+
+uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size)
+{
+    return machine_inport(port, size);
+}
+
+void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t value)
+{
+    machine_outport(port, size, value);
+}
+
+/*
+ * Writes to the windows that ring 3 sees of the monitor fault and are refused (fault.c), but reads do not. A guest that maps
+ * something there may never look at it, so this is a warning, once.
+ */
+static void warn_if_windows_mapped(const struct guest_paging *gp)
+{
+    static const gva_t windows[] = {CODE_CACHE_BASE, SLOTS_BASE, JUMP_TABLE_ADDR, VCPU_PAGE_ADDR};
+    static bool warned;
+    struct walk_result res;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(windows) && !warned; i++) {
+        if (guest_walk(gp, windows[i], WALK_PROBE, &res) == 0) {
+            warned = true;
+            printk("notdirty: warning: the guest maps %#lx, where the monitor keeps translations; data it reads there is "
+                   "not its own\n",
+                   windows[i]);
+        }
+    }
+}
+
+/* The shadow tables are a virtual TLB: dropping more than the guest asked for is always right. So it is for what dbt/ keys by
+ * guest virtual address. */
+void tlb_flush_guest(struct CPUState *cpu, bool all)
+{
+    struct guest_paging gp;
+
+    vcpu_paging(&cpu->env, &gp);
+    warn_if_windows_mapped(&gp);
+    shadow_set_paging(&gp); /* drops what a write to CR3 drops */
+    if (all) {
+        shadow_flush();
+    }
+    dbt_tlb_flushed(cpu, all);
+    CPU_STAT(cpu, shadow_flush);
+}
+
+void tlb_flush_page_guest(struct CPUState *cpu, gva_t va)
+{
+    shadow_flush_page(va);
+    dbt_tlb_page_flushed(cpu, va);
+}
+
+/* ---- hardware mirrors. In ring 0 the guest's GS base waits in MSR_KERNEL_GS_BASE for swapgs. ---- */
+
+void cpu_load_fs_base(struct CPUState *cpu)
+{
+    wrmsr(MSR_FS_BASE, cpu->env.segs[R_FS].base);
+}
+
+void cpu_load_gs_base(struct CPUState *cpu)
+{
+    wrmsr(MSR_KERNEL_GS_BASE, cpu->env.segs[R_GS].base);
+}
+
+void cpu_sync_fsgs_base(struct CPUState *cpu)
+{
+    cpu->env.segs[R_FS].base = rdmsr(MSR_FS_BASE);
+    cpu->env.segs[R_GS].base = rdmsr(MSR_KERNEL_GS_BASE);
+}
+
+/*
+ * What must trap or work in ring 3 as in the guest: FPU availability (TS, EM, MP, NE), SSE and XSAVE enables, FSGSBASE, TSD.
+ * WP and AM stay the monitor's own: 1 and 0.
+ */
+void cpu_apply_cr0_cr4(struct CPUState *cpu)
+{
+    const uint64_t cr0_bits = CR0_TS_MASK | CR0_EM_MASK | CR0_MP_MASK | CR0_NE_MASK;
+    uint64_t cr4_bits = CR4_OSFXSR_MASK | CR4_OSXMMEXCPT_MASK | CR4_TSD_MASK | CR4_OSXSAVE_MASK | CR4_FSGSBASE_MASK;
+
+    write_cr0((read_cr0() & ~cr0_bits) | (cpu->env.cr[0] & cr0_bits));
+    write_cr4((read_cr4() & ~cr4_bits) | (cpu->env.cr[4] & cr4_bits));
+    if (cpu->env.cr[4] & CR4_OSXSAVE_MASK) {
+        xsetbv(0, cpu->env.xcr0);
+    }
+}
+
+void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    cpuid(leaf, subleaf, out);
+}
+
+uint64_t cpu_host_tsc(struct CPUState *cpu)
+{
+    return rdtsc();
+}
