@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What a boot medium carries besides the loader and the kernel: notdirty.conf, the guest, its initrd. The same files, by the
+same names, go on the USB image (mkimage.py) and into the PVH bundle (mkbundle.py).
+
+As a program: write the make variables that decide the content to a stamp file, touching it only when they have changed."""
+import argparse
+import os
+import re
+from dataclasses import dataclass, field
+
+FOLDER = "notdirty"
+
+
+@dataclass
+class Content:
+    """Values are as in notdirty.conf; guest and initrd are paths on this machine, or None."""
+    guest: str = None
+    initrd: str = None
+    cmdline: str = ""
+    memory: str = "256M"
+    mode: str = "translate"
+    smc: str = "protect"
+    log: str = ""
+    exit: str = "poweroff"
+    timeout: int = 0  # the monitor's own, in seconds; 0 = none
+    conf: str = None  # the whole text of notdirty.conf, instead of one made from the fields; "" leaves the file off
+    extra: dict = field(default_factory=dict)  # further files: path on the medium -> bytes
+
+    @classmethod
+    def from_environment(cls):
+        """From the variables that the Makefile exports; TIMEOUT is the runner's and not part of the content."""
+        get = os.environ.get
+        return cls(guest=get("GUEST"), initrd=get("INITRD") or None, cmdline=get("CMDLINE", ""),
+                   memory=get("MEM", "256M"), mode=get("MODE", "translate"), smc=get("SMC", "protect"),
+                   log=get("LOG", ""), exit=get("EXIT", "poweroff"))
+
+    def guest_path(self):
+        return f"{FOLDER}/{medium_name(self.guest)}"
+
+    def initrd_path(self):
+        name = medium_name(self.initrd)
+        clash = self.guest and medium_name(self.guest).lower() == name.lower()
+        return f"{FOLDER}/{'initrd-' + name[:33] if clash else name}"
+
+    def conf_text(self):
+        if self.conf is not None:
+            return self.conf
+        lines = ["# Made by boot/content.py; keys and values: docs/boot.md"]
+        if self.guest:
+            lines.append(f"guest   = {self.guest_path()}")
+        if self.initrd:
+            lines.append(f"initrd  = {self.initrd_path()}")
+        for key in ("cmdline", "memory", "mode", "smc", "log", "exit", "timeout"):
+            value = getattr(self, key)
+            if value:
+                lines.append(f"{key:7} = {value}")
+        return "\n".join(lines) + "\n"
+
+    def files(self):
+        """[(path on the medium, bytes)]"""
+        result = [("notdirty.conf", self.conf_text().encode())] if self.conf != "" else []
+        if self.guest:
+            result.append((self.guest_path(), read(self.guest)))
+        if self.initrd:
+            result.append((self.initrd_path(), read(self.initrd)))
+        return result + list(self.extra.items())
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def medium_name(path):
+    """The file's name as FAT and the 63 characters of notdirty.conf can hold it."""
+    name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(path)).strip(".")
+    return name[-40:] or "file"
+
+
+def write_stamp(path):
+    new = repr(Content.from_environment()) + "\n"
+    if os.path.exists(path) and read(path).decode() == new:
+        return
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(new)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stamp", required=True)
+    write_stamp(parser.parse_args().stamp)
+
+
+if __name__ == "__main__":
+    main()
