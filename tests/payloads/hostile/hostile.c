@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rule: whatever a guest reads, writes, jumps to or puts into its page tables, it harms itself only: it sees #PF (nothing is
+ * mapped there for it) or its own mistakes, and the machine still computes afterwards.
+ */
+#include "tests/payloads/lib/random-code.h"
+#include "tests/payloads/lib/snippet.h"
+
+#include "tests/payloads/hostile/hostile.h"
+
+static const uint8_t access_code[3][4] = {
+    {0x8a, 0x03, 0xcd, 0x80}, /* mov (%rbx), %al */
+    {0x88, 0x03, 0xcd, 0x80}, /* mov %al, (%rbx) */
+    {0xff, 0xe3, 0xcd, 0x80}, /* jmp *%rbx */
+};
+
+void probe_init(void)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        snippet_put(i * 16, access_code[i], 4);
+    }
+}
+
+void probe(uint64_t va, bool user, unsigned allowed)
+{
+    static const uint64_t errors[3] = {0, PF_W, PF_I};
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct cpu_state s;
+
+        snippet_state(&s, user);
+        s.rip += i * 16;
+        s.gpr[RBX] = va;
+        cpu_run(&s);
+        if (s.vector == 0x80 && (allowed >> i & 1)) {
+            continue;
+        }
+        if (s.vector != VEC_PF) {
+            check_eq(user ? "user" : "kernel", (int)i, "vector", s.vector, VEC_PF);
+            check_eq(user ? "user" : "kernel", (int)i, "address", va, 0);
+            continue;
+        }
+        CHECK_EQ(s.cr2, va);
+        CHECK_EQ(s.error, errors[i] | (user ? PF_U : 0));
+        CHECK_EQ(s.rip, i == 2 ? va : SNIPPET_CODE + i * 16);
+    }
+}
+
+/* The same random code and data before and after: what the guest has done has not changed what instructions do. */
+static uint64_t compute(void)
+{
+    static uint8_t code[64 * RANDOM_INSN_MAX];
+    static uint8_t data[RANDOM_DATA_SIZE] __attribute__((aligned(16)));
+    struct rng rng = {99};
+    uint64_t sum = CHECKSUM_INIT;
+
+    memset(data, 0x3c, sizeof(data));
+    for (unsigned round = 0; round < 10; round++) {
+        struct random_regs regs;
+        uint8_t *p = code;
+
+        for (unsigned i = 0; i < 60; i++) {
+            p = random_insn(&rng, p, data);
+        }
+        *p = 0xc3;
+        random_regs_init(&regs, &rng, data);
+        random_run(&regs, code);
+        regs.rflags &= FLAGS_ARITH;
+        sum = checksum_add(sum, &regs, sizeof(regs));
+    }
+    return sum;
+}
+
+static uint64_t sane_sum;
+
+void sanity(const char *name)
+{
+    check_eq(name, 0, "computation", compute(), sane_sum);
+}
+
+static void sane(void)
+{
+    sanity("final");
+    checksum_print("hostile-final", compute());
+}
+
+int main(void)
+{
+    static const struct test_case last = {"sane-afterwards", sane};
+    struct test_case cases[32];
+    unsigned n = 0;
+
+    paging_init();
+    trap_init();
+    snippet_init();
+    trap_set_ist(VEC_PF, 1);
+    probe_init();
+    sane_sum = compute();
+    for (unsigned i = 0; i < address_case_count; i++) {
+        cases[n++] = address_cases[i];
+    }
+    for (unsigned i = 0; i < table_case_count; i++) {
+        cases[n++] = table_cases[i];
+    }
+    cases[n++] = last;
+    return run_cases("hostile", cases, n);
+}

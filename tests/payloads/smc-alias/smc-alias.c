@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rule: what counts is the physical page: a store through any mapping of a code page, made before or after the code was
+ * translated, is seen after a jump (SMC cases 31-35, 11).
+ */
+#include "tests/payloads/lib/smc.h"
+
+#define RX   0x0000700000000000ull
+#define RW   0x0000700000400000ull
+#define HIGH 0xffffffff81000000ull
+
+static uint8_t *make_function(void)
+{
+    uint8_t *code = page_alloc();
+    uint8_t *p = EMIT(code, INSN_MOV_EAX, 0x11, 0, 0, 0);
+
+    *p = INSN_RET;
+    return code;
+}
+
+static void patch_through(uint64_t write_va, uint64_t run_va)
+{
+    volatile uint32_t *imm = (volatile uint32_t *)(write_va + 1);
+
+    for (uint32_t v = 1; v < 200; v++) {
+        *imm = v;
+        CHECK_EQ(call((void *)run_va, 0, 0), v);
+        CHECK_EQ(call((void *)run_va, 0, 0), v);
+    }
+}
+
+/* Both mappings exist before the code runs. */
+static void two_mappings(void)
+{
+    uint8_t *code = make_function();
+
+    page_map(RX, (uint64_t)code, PTE_P);
+    page_map(RW, (uint64_t)code, PTE_P | PTE_W | PTE_NX);
+    CHECK_EQ(call((void *)RX, 0, 0), 0x11);
+    patch_through(RW, RX);
+    patch_through((uint64_t)code, RX);
+    patch_through(RW, (uint64_t)code);
+}
+
+/* The writable mapping is made after the code was translated. */
+static void mapped_later(void)
+{
+    uint8_t *code = make_function();
+
+    page_map(RX, (uint64_t)code, PTE_P);
+    CHECK_EQ(call((void *)RX, 0, 0), 0x11);
+    page_map(RW + 4096, (uint64_t)code, PTE_P | PTE_W);
+    patch_through(RW + 4096, RX);
+}
+
+/* The alias was written while there was no code, so it is cached writable when the code is translated. */
+static void written_before(void)
+{
+    uint8_t *code = page_alloc();
+
+    page_map(RW, (uint64_t)code, PTE_P | PTE_W);
+    page_map(RX, (uint64_t)code, PTE_P);
+    for (uint32_t v = 1; v < 100; v++) {
+        uint8_t *p = EMIT((uint8_t *)RW, INSN_MOV_EAX);
+
+        p = emit32(p, v);
+        *p = INSN_RET;
+        CHECK_EQ(call((void *)RX, 0, 0), v);
+    }
+}
+
+/* Code at a kernel address, written through the identity map; both ways round. */
+static void high_and_identity(void)
+{
+    uint8_t *code = make_function();
+
+    page_map(HIGH, (uint64_t)code, PTE_P | PTE_W);
+    patch_through((uint64_t)code, HIGH);
+    patch_through(HIGH, (uint64_t)code);
+    patch_through(HIGH, HIGH);
+}
+
+/* Two pages of addresses, one page of memory: an instruction that straddles them has both its parts there. */
+static void straddles_itself(void)
+{
+    uint8_t *page = page_alloc();
+
+    page_map(RX, (uint64_t)page, PTE_P | PTE_W);
+    page_map(RX + 4096, (uint64_t)page, PTE_P | PTE_W);
+    EMIT(page + 4094, INSN_MOV_EAX, 0x11);
+    EMIT(page, 0, 0, 0, INSN_RET);
+    for (uint32_t v = 1; v < 60; v++) {
+        page[0] = (uint8_t)v;
+        CHECK_EQ(call((void *)(RX + 4094), 0, 0), v << 8 | 0x11);
+        *(volatile uint8_t *)(RX + 4096) = (uint8_t)(v + 1);
+        CHECK_EQ(call((void *)(RX + 4094), 0, 0), (v + 1) << 8 | 0x11);
+        *(volatile uint8_t *)(RX + 1) = (uint8_t)v;
+        CHECK_EQ(call((void *)(RX + 4094), 0, 0), v << 16 | (v + 1) << 8 | 0x11);
+        *(volatile uint8_t *)(RX + 1) = 0;
+    }
+}
+
+/* Code inside a 2 MiB page: patched, with data stores elsewhere in the large page. */
+static void large_page(void)
+{
+    uint8_t *chunk = pages_alloc(1024);
+    uint8_t *base = (uint8_t *)ALIGN_UP((uint64_t)chunk, 0x200000);
+    uint64_t va = HIGH + 0x40000000ull / 4;
+
+    *page_entry(va, 2) = (uint64_t)base | PTE_P | PTE_W | PTE_PS;
+    tlb_flush_all();
+    uint8_t *code = (uint8_t *)va + 0x5000;
+    uint8_t *p = EMIT(code, INSN_MOV_EAX);
+
+    p = emit32(p, 0);
+    *p = INSN_RET;
+    for (uint32_t v = 0; v < 100; v++) {
+        *(volatile uint32_t *)(code + 1) = v;
+        *(volatile uint32_t *)(va + 0x6000 + v * 4096) = v;
+        CHECK_EQ(call(code, 0, 0), v);
+        CHECK_EQ(*(volatile uint32_t *)(base + 0x6000 + v * 4096), v);
+    }
+    *page_entry(va, 2) = 0;
+    tlb_flush_all();
+}
+
+/* Two functions of one page run at different addresses: each patch is seen at every address. */
+static void many_addresses(void)
+{
+    uint8_t *code = make_function();
+    enum { N = 16 };
+
+    for (uint64_t i = 0; i < N; i++) {
+        page_map(RX + i * 0x200000, (uint64_t)code, PTE_P | PTE_W);
+    }
+    for (uint32_t v = 0; v < 64; v++) {
+        *(volatile uint32_t *)(RX + v % N * 0x200000 + 1) = v;
+        for (uint64_t i = 0; i < N; i++) {
+            CHECK_EQ(call((void *)(RX + i * 0x200000), 0, 0), v);
+        }
+    }
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"two-mappings", two_mappings},     {"mapped-later", mapped_later},
+        {"written-before", written_before}, {"high-and-identity", high_and_identity},
+        {"straddles-itself", straddles_itself}, {"large-page", large_page},
+        {"many-addresses", many_addresses},
+    };
+    paging_init();
+    return run_cases("smc-alias", cases, ARRAY_SIZE(cases));
+}

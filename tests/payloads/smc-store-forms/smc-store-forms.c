@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rule: whatever the instruction that stores (size, locked or not, string, stack, x87, SSE, AVX, bit offset beyond its
+ * operand), the next instruction executed is the new one and the store is applied once (SMC cases 16, 17, 19, 20, 23-25).
+ */
+#include "tests/payloads/lib/smc.h"
+
+/* What the target becomes, from its old value and rdi. */
+typedef uint64_t model_fn(uint64_t old, uint64_t v);
+
+static uint64_t whole(uint64_t old, uint64_t v) { return v; }
+static uint64_t low8(uint64_t old, uint64_t v) { return (old & ~0xffull) | (v & 0xff); }
+static uint64_t low16(uint64_t old, uint64_t v) { return (old & ~0xffffull) | (v & 0xffff); }
+static uint64_t low32(uint64_t old, uint64_t v) { return (old & ~0xffffffffull) | (uint32_t)v; }
+static uint64_t imm8(uint64_t old, uint64_t v) { return (old & ~0xffull) | 0x5a; }
+static uint64_t one(uint64_t old, uint64_t v) { return (old & ~0xffull) | 1; }
+static uint64_t repeated(uint64_t old, uint64_t v) { return (v & 0xff) * 0x0101010101010101ull; }
+static uint64_t sum(uint64_t old, uint64_t v) { return old + v; }
+static uint64_t difference(uint64_t old, uint64_t v) { return old - v; }
+static uint64_t exclusive(uint64_t old, uint64_t v) { return old ^ v; }
+static uint64_t plus_one(uint64_t old, uint64_t v) { return old + 1; }
+static uint64_t negated(uint64_t old, uint64_t v) { return -old; }
+static uint64_t inverted(uint64_t old, uint64_t v) { return ~old; }
+static uint64_t shifted(uint64_t old, uint64_t v) { return old << 3; }
+static uint64_t double_shift(uint64_t old, uint64_t v) { return old << 5 | v >> 59; }
+static uint64_t kept(uint64_t old, uint64_t v) { return old; }
+static uint64_t bit_set(uint64_t old, uint64_t v) { return old | 1ull << (v & 63); }
+
+/* The model is NULL where the new value is only known to be what memory holds. */
+#define FORMS(X) \
+    X(mov8, low8) \
+    X(mov16, low16) \
+    X(mov32, low32) \
+    X(mov64, whole) \
+    X(mov64_sib, whole) \
+    X(mov8_imm, imm8) \
+    X(movnti, whole) \
+    X(movbe, whole) \
+    X(stosb, low8) \
+    X(stosq, whole) \
+    X(rep_stosb, repeated) \
+    X(movsq, whole) \
+    X(rep_movsb, whole) \
+    X(push, whole) \
+    X(pop_mem, whole) \
+    X(xchg, whole) \
+    X(xadd, sum) \
+    X(add, sum) \
+    X(lock_add, sum) \
+    X(lock_sub, difference) \
+    X(xor, exclusive) \
+    X(inc, plus_one) \
+    X(neg, negated) \
+    X(not, inverted) \
+    X(shl, shifted) \
+    X(shld, double_shift) \
+    X(cmpxchg, whole) \
+    X(cmpxchg_fail, kept) \
+    X(cmpxchg8b, whole) \
+    X(cmpxchg16b, whole) \
+    X(setz, one) \
+    X(bts_far, bit_set) \
+    X(movq_xmm, whole) \
+    X(movups, whole) \
+    X(movaps, whole) \
+    X(movntdq, whole) \
+    X(maskmovdqu, whole) \
+    X(movmmx, whole) \
+    X(fistp, whole) \
+    X(pextrq, whole) \
+    X(vmovdqu, whole) \
+    X(call, NULL) \
+    X(rip_relative, whole)
+
+#define X(name, model) extern uint8_t form_##name[];
+FORMS(X)
+#undef X
+extern uint8_t forms_end[];
+
+struct form {
+    const char *name;
+    uint8_t *code;
+    model_fn *model;
+};
+#define X(name, model) {#name, form_##name, model},
+static const struct form forms[] = {FORMS(X)};
+#undef X
+
+static bool have_avx2; /* set by main */
+
+/* The immediate: the first 16-byte aligned address of the form after a `movabs` opcode. */
+static uint64_t *find_target(uint8_t *code)
+{
+    uint8_t *p = (uint8_t *)ALIGN_UP((uint64_t)code + 2, 16);
+
+    while (p[-2] != 0x48 || p[-1] != 0xb8) {
+        p += 16;
+    }
+    return (uint64_t *)p;
+}
+
+static void run_form(const struct form *f, const uint8_t *base, uint8_t *copy, uint64_t value)
+{
+    uint8_t *code = copy + (f->code - base);
+    uint64_t *target = find_target(code);
+    uint64_t old = *target;
+    uint64_t got = ((code_fn *)(uint64_t)code)(value, (uint64_t)target, 0, 0);
+    uint64_t expected = f->model ? f->model(old, value) : *target;
+
+    if (!check_eq(f->name, 0, "executed", got, expected) ||
+        !check_eq(f->name, 0, "memory", *target, expected)) {
+        return;
+    }
+    CHECK(got != old || expected == old);
+}
+
+/* Copies of all forms on fresh pages: the first run is cold, the later ones warm and hot. */
+static void run_all(unsigned runs)
+{
+    size_t size = (size_t)(forms_end - form_mov8);
+    uint8_t *copy = pages_alloc(size / 4096 + 2);
+    struct rng rng = {runs};
+
+    memcpy(copy, form_mov8, size);
+    for (unsigned r = 0; r < runs; r++) {
+        for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+            if (!strncmp(forms[i].name, "vmov", 4) && !have_avx2) {
+                continue;
+            }
+            run_form(&forms[i], form_mov8, copy, rng_next(&rng) | 1);
+        }
+    }
+}
+
+static void cold(void)
+{
+    run_all(1);
+}
+
+static void warm(void)
+{
+    run_all(2);
+}
+
+static void hot(void)
+{
+    run_all(100);
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {{"cold", cold}, {"warm", warm}, {"hot", hot}};
+    uint32_t r[4] = {0};
+
+    if (fpu_enable()) {
+        cpuid(7, 0, r);
+    }
+    have_avx2 = r[1] >> 5 & 1;
+    return run_cases("smc-store-forms", cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rule: a store to a code page that the guest itself must not make is the guest's #PF, with its error code and nothing
+ * stored, whatever protection the monitor put on the page; allowed stores are seen (SMC cases 28, 29, 18).
+ */
+#include "tests/payloads/lib/smc.h"
+#include "tests/payloads/lib/snippet.h"
+
+#define VA 0x0000612000000000ull
+
+static uint8_t *code; /* `mov $0x11, %eax; int $0x80` at its start, mapped at VA */
+
+static void put_target(void)
+{
+    EMIT(code, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
+}
+
+static uint64_t run_target(bool user)
+{
+    struct cpu_state s;
+
+    snippet_state(&s, user);
+    s.rip = VA;
+    cpu_run(&s);
+    CHECK_EQ(s.vector, 0x80);
+    return s.gpr[RAX];
+}
+
+/* movb $v, VA+1 by code at the snippet page: expect the fault, or success. */
+static void store(uint8_t v, bool user, uint64_t expected_vector, uint64_t error)
+{
+    struct cpu_state before, s;
+
+    PUT(0, 0xc6, 0x43, 0x01, v, 0xcd, 0x80);
+    snippet_state(&before, user);
+    before.gpr[RBX] = VA;
+    s = before;
+    cpu_run(&s);
+    CHECK_EQ(s.vector, expected_vector);
+    if (expected_vector == VEC_PF) {
+        CHECK_EQ(s.error, error);
+        CHECK_EQ(s.cr2, VA + 1);
+        CHECK_EQ(s.rip, SNIPPET_CODE);
+        check_unchanged("store", &before, &s);
+    }
+}
+
+static void read_only(void)
+{
+    for (unsigned n = 0; n < 50; n++) {
+        put_target();
+        page_map(VA, (uint64_t)code, PTE_P | PTE_U);
+        CHECK_EQ(run_target(n & 1), 0x11);
+        store(0x22, false, VEC_PF, PF_P | PF_W);
+        store(0x22, true, VEC_PF, PF_P | PF_W | PF_U);
+        CHECK_EQ(run_target(n & 1), 0x11);
+        page_map(VA, (uint64_t)code, PTE_P | PTE_W | PTE_U);
+        store(0x33, n & 1, 0x80, 0);
+        CHECK_EQ(run_target(n & 1), 0x33);
+        CHECK_EQ(run_target(!(n & 1)), 0x33);
+    }
+}
+
+/* CR0.WP = 0: CPL 0 may write, and the new code runs; CPL 3 still may not. */
+static void write_protect_off(void)
+{
+    for (unsigned n = 0; n < 50; n++) {
+        put_target();
+        page_map(VA, (uint64_t)code, PTE_P | PTE_U);
+        CHECK_EQ(run_target(false), 0x11);
+        write_cr0(read_cr0() & ~CR0_WP);
+        store(0x44, true, VEC_PF, PF_P | PF_W | PF_U);
+        CHECK_EQ(run_target(false), 0x11);
+        store(0x44, false, 0x80, 0);
+        CHECK_EQ(run_target(false), 0x44);
+        write_cr0(read_cr0() | CR0_WP);
+        store(0x55, false, VEC_PF, PF_P | PF_W);
+        CHECK_EQ(run_target(true), 0x44);
+    }
+}
+
+/* Supervisor code page: CPL 3 may neither write nor run it. */
+static void supervisor(void)
+{
+    for (unsigned n = 0; n < 50; n++) {
+        put_target();
+        page_map(VA, (uint64_t)code, PTE_P | PTE_W);
+        CHECK_EQ(run_target(false), 0x11);
+        store(0x22, true, VEC_PF, PF_P | PF_W | PF_U);
+        CHECK_EQ(run_target(false), 0x11);
+        store(0x22, false, 0x80, 0);
+        CHECK_EQ(run_target(false), 0x22);
+    }
+}
+
+/* A store whose first part hits code and whose second part faults stores nothing; after repair it is done once. */
+static void faults_on_second_page(void)
+{
+    uint8_t *page = page_alloc(), *next = page_alloc();
+
+    for (unsigned n = 0; n < 50; n++) {
+        struct cpu_state before, s;
+
+        EMIT(page + 4089, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
+        memset(next, 0x90, 8);
+        page_map(VA, (uint64_t)page, PTE_P | PTE_W | PTE_U);
+        page_map(VA + 4096, 0, 0);
+        PUT(0, 0x48, 0x01, 0x03, 0xff, 0xe2); /* add %rax, (%rbx); jmp *%rdx */
+        snippet_state(&before, n & 1);
+        before.gpr[RBX] = VA + 4090; /* the immediate, int $0x80, and two bytes of the next page */
+        before.gpr[RDX] = VA + 4089;
+        before.gpr[RAX] = 0x22;
+        s = before;
+        s.rip = VA + 4089; /* once, so that there is code */
+        cpu_run(&s);
+        CHECK_EQ(s.gpr[RAX], 0x11);
+        s = before;
+        cpu_run(&s);
+        CHECK_EQ(s.vector, VEC_PF);
+        CHECK_EQ(s.cr2, VA + 4096);
+        check_unchanged("add", &before, &s);
+        CHECK_EQ(page[4090], 0x11);
+        page_map(VA + 4096, (uint64_t)next, PTE_P | PTE_W | PTE_U);
+        cpu_run(&s);
+        CHECK_EQ(s.vector, 0x80);
+        CHECK_EQ(s.gpr[RAX], 0x33);
+        CHECK_EQ(page[4090], 0x33);
+    }
+}
+
+/* A handler that allows the store and returns: it happens once. */
+static void allow(struct trap_frame *f)
+{
+    page_map(VA, (uint64_t)code, PTE_P | PTE_W | PTE_U);
+}
+
+static void allowed_by_handler(void)
+{
+    trap_handler(VEC_PF, allow);
+    for (unsigned n = 0; n < 50; n++) {
+        struct cpu_state s;
+
+        put_target();
+        page_map(VA, (uint64_t)code, PTE_P | PTE_U);
+        CHECK_EQ(run_target(true), 0x11);
+        PUT(0, 0xf0, 0xfe, 0x43, 0x01, 0xcd, 0x80); /* lock incb 1(%rbx) */
+        snippet_state(&s, n & 1);
+        s.gpr[RBX] = VA;
+        cpu_run(&s);
+        CHECK_EQ(s.vector, 0x80);
+        CHECK_EQ(run_target(true), 0x12);
+    }
+    trap_handler(VEC_PF, NULL);
+}
+
+/* The stack page holds code: exception frames and pushes are stores to it. */
+static void stack_on_code(void)
+{
+    for (uint32_t n = 0; n < 50; n++) {
+        struct cpu_state s;
+        uint8_t *page = (uint8_t *)SNIPPET_STACK;
+
+        EMIT(page + 64, INSN_MOV_EAX);
+        emit32(page + 65, n);
+        EMIT(page + 69, 0x50, 0x59, 0xcd, 0x80); /* push %rax; pop %rcx; int $0x80 */
+        snippet_state(&s, n & 1);
+        s.rip = SNIPPET_STACK + 64;
+        s.gpr[RSP] = SNIPPET_STACK + 2048;
+        cpu_run(&s);
+        CHECK_EQ(s.vector, 0x80);
+        CHECK_EQ(s.gpr[RCX], n);
+    }
+}
+
+/* An exception frame of the CPU overwrites code: what is there afterwards is executed. */
+static void frame_over_code(void)
+{
+    for (uint32_t n = 0; n < 20; n++) {
+        struct cpu_state s;
+        uint8_t *page = (uint8_t *)SNIPPET_STACK;
+
+        EMIT(page + 1024, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
+        snippet_state(&s, false);
+        s.rip = SNIPPET_STACK + 1024;
+        s.gpr[RSP] = SNIPPET_STACK + 2048;
+        cpu_run(&s);
+        CHECK_EQ(s.gpr[RAX], 0x11);
+        PUT(0, 0x90, 0xcd, 0x80);
+        snippet_state(&s, false);
+        s.gpr[RSP] = SNIPPET_STACK + 1024 + 16; /* ss and rsp of the frame land on the code */
+        cpu_run(&s);
+        CHECK_EQ(s.vector, 0x80);
+        uint64_t word;
+
+        memcpy(&word, page + 1024, 8);
+        CHECK_EQ(word, SNIPPET_STACK + 1024 + 16); /* the saved rsp: 10 04 10 00 00 60 00 00 */
+        EMIT(page + 1024, INSN_MOV_EAX, 0x12, 0, 0, 0, 0xcd, 0x80);
+        snippet_state(&s, false);
+        s.rip = SNIPPET_STACK + 1024;
+        s.gpr[RSP] = SNIPPET_STACK + 2048;
+        cpu_run(&s);
+        CHECK_EQ(s.gpr[RAX], 0x12);
+    }
+}
+
+int main(void)
+{
+    static const struct test_case cases[] = {
+        {"read-only", read_only},
+        {"write-protect-off", write_protect_off},
+        {"supervisor", supervisor},
+        {"faults-on-second-page", faults_on_second_page},
+        {"allowed-by-handler", allowed_by_handler},
+        {"stack-on-code", stack_on_code},
+        {"frame-over-code", frame_over_code},
+    };
+    paging_init();
+    trap_init();
+    snippet_init();
+    code = page_alloc();
+    return run_cases("smc-write-fault", cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Tests that watch or talk to their guest while it runs: each returns a Verdict. Called as special(runner, test, time factor)."""
+import os
+import re
+import tempfile
+import time
+
+import machine
+from mkbundle import write_bundle
+from mkimage import write_image
+from content import Content
+from verdict import CRASH, FAIL, OK, TIMEOUT, Verdict, missing_pattern, plain_text
+from vt100 import Screen
+
+
+def start(runner, test, scratch, on_output):
+    """The machine of a test as a context manager, as machine.boot() would make it."""
+    content = Content(guest=runner.guest_file(test), cmdline=test.cmdline, memory=test.memory, mode=test.engine)
+    medium = os.path.join(scratch, "medium")
+    common = dict(memory=test.memory, build=runner.build, qemu_extra=list(test.qemu_extra))
+    if test.boot == "pvh":
+        write_bundle(medium, content)
+        options = machine.Options(kernel=os.path.join(runner.build, "kernel.elf"), bundle=medium, **common)
+    else:
+        write_image(medium, os.path.join(runner.build, "BOOTX64.EFI"), os.path.join(runner.build, "stick/kernel.elf"),
+                    content)
+        options = machine.Options(image=medium, **common)
+    return machine.Machine(options, on_output)
+
+
+def wait_screen(m, screen, pattern, deadline):
+    """Until the screen shows the pattern; None, or why not."""
+    while not re.search(pattern, screen.text(), re.M):
+        if m.status is not None:
+            return f"the machine ended ({m.reason}) before the screen showed: {pattern}"
+        if time.monotonic() > deadline:
+            return f"the screen never showed: {pattern}"
+        m.pump(0.5)
+    return None
+
+
+def memtest(runner, test, factor):
+    """memtest86+ draws its screen, opens and closes its menu at a key, counts on without errors; test.full: for a whole pass. At
+    the end ESC makes it reset the machine, which ends the run."""
+    screen = Screen()
+    deadline = time.monotonic() + test.timeout * factor
+    menu = r"Settings:\n(.*\n)*.*Test selection"
+    steps = [(b"", r"Memtest86\+ v\d"), (b"", r"Memory *: +\d+MB"), (b"1", menu),
+             (b"0", r"Time: +0:0\d:[0-9]*[1-9] +Status: Testing"), (b"", r"Errors: +0")]
+    if test.full:  # the last test only sleeps: skip it by the menu
+        steps += [(b"", r"Test #10"), (b"1", menu), (b"5", r"Pass: +[1-9]")]
+
+    def verdict(kind, why):
+        return Verdict(kind, why, screen.text() + "\n" + plain_text(m.output)[-1500:])
+
+    with tempfile.TemporaryDirectory(prefix="memtest-", dir=runner.build) as scratch:
+        with start(runner, test, scratch, screen.feed) as m:
+            for keys, pattern in steps:
+                m.send(keys)
+                why = wait_screen(m, screen, pattern, deadline)
+                if why:
+                    return verdict(TIMEOUT if m.status is None else CRASH, why)
+            if not re.search(r"Errors: +0$", screen.text(), re.M):
+                return verdict(FAIL, "memtest86+ found errors")
+            m.send(b"\x1b")
+            status, reason = m.wait(max(1, deadline - time.monotonic()))
+            if status != test.status:
+                return verdict(FAIL, f"after ESC: exit status {status} ({reason}), expected {test.status}")
+            return verdict(OK, "")
+
+
+def plant_error(m, address, deadline):
+    """Open the monitor while the guest runs, flip one bit of guest RAM, resume. Returns the bits flipped. QEMU has the same escape
+    character, so it is typed twice."""
+    def command(text, pattern):
+        m.send(text)
+        return m.expect(pattern, max(1, deadline - time.monotonic()))
+
+    command(b"\x01\x01c", rb"\(nd\) ")
+    old = int(command(b"mem %#x 1\n" % address, rb"%x  ([0-9a-f]{2}) .*\(nd\) " % address)[1], 16)
+    command(b"mem %#x = %#x\n" % (address, old ^ 0x10), rb"1 bytes written.*\(nd\) ")
+    m.send(b"continue\n")
+    return 0x10
+
+
+def memtest_planted(runner, test, factor):
+    """memtest86+ must report bits that the monitor flips under it: at that address, with that byte. The first error brings up its
+    FAIL banner, which hides the table and which a key takes away; the second one's row is then read."""
+    first, second = 0x2345678, 0x2a6543a  # in RAM under test, between memtest86+'s own places low and high
+    row = rf"^ +\d+ +\d+ +\d+ +0*{second & ~7:x}\b.*?([0-9a-f]{{16}}) +([0-9a-f]{{16}})"  # CPU, pass, test, address, ...
+    screen = Screen()
+    deadline = time.monotonic() + test.timeout * factor
+    with tempfile.TemporaryDirectory(prefix="memtest-", dir=runner.build) as scratch:
+        with start(runner, test, scratch, screen.feed) as m:
+            try:
+                why = wait_screen(m, screen, r"#3  \[Moving inversions", deadline)
+                while not why and "Press any key to remove this banner" not in screen.text():
+                    plant_error(m, first, deadline)
+                    wait_screen(m, screen, r"Press any key to remove this banner", time.monotonic() + 4)
+                    why = "no FAIL banner" if time.monotonic() > deadline else None
+                if not why:
+                    m.send(b"\r")
+                    m.pump(2)
+                # A bit flipped just before the test fills memory anew is lost, so again until one is seen.
+                while not why and not re.search(row, screen.text(), re.M):
+                    flipped = plant_error(m, second, deadline)
+                    wait_screen(m, screen, row, time.monotonic() + 4)
+                    why = "no report of an error" if time.monotonic() > deadline else None
+            except machine.ExpectTimeout as e:
+                why = str(e)
+            shown = screen.text()
+            if why:
+                return Verdict(TIMEOUT if m.status is None else CRASH, why, shown)
+            found = re.search(row, shown, re.M)
+            if int(found[1], 16) ^ int(found[2], 16) != flipped << (second & 7) * 8:
+                return Verdict(FAIL, f"the error planted at {second:#x} is not what was reported", shown)
+            return Verdict(OK, "")
+
+
+def until_output(runner, test, factor):
+    """The guest runs on after it has shown what is expected (in order), and must not have said what is forbidden."""
+    deadline = time.monotonic() + test.timeout * factor
+    with tempfile.TemporaryDirectory(prefix="until-", dir=runner.build) as scratch:
+        with start(runner, test, scratch, None) as m:
+            while missing := missing_pattern(test.expect, plain_text(m.output)):
+                if m.status is not None:
+                    return Verdict(CRASH, f"the machine ended ({m.reason}) before: {missing}", plain_text(m.output))
+                if time.monotonic() > deadline:
+                    return Verdict(TIMEOUT, f"not in the output: {missing}", plain_text(m.output))
+                m.pump(0.5)
+            text = plain_text(m.output)
+    for pattern in test.forbid:
+        if missing_pattern((pattern,), text) is None:
+            return Verdict(FAIL, f"in the output: {pattern}", text)
+    return Verdict(OK, output=text)

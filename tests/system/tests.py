@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""The list of system tests. A test is a guest, how to boot it, and what must come of it; time limits are in seconds on an idle
+machine (run.py multiplies them)."""
+from dataclasses import dataclass, field, replace
+from typing import Callable, Optional
+
+import badfiles
+import machine
+import specials
+
+
+def by_monitor(name):
+    """Exit status of a run that the monitor ended: a name of kernel/lib/exit-codes.h in words."""
+    values = [v for v, text in machine.EXIT_CODES.items() if text.split(":")[0] == name]
+    return values[0] << 1 | 1
+
+
+def by_guest(value):
+    return value << 1 | 1 if value else 0
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str
+    guest: str = ""                # file below build/; "" = none
+    engine: str = "translate"      # translate | native
+    boot: str = "pvh"              # pvh | uefi
+    timeout: float = 10
+    status: int = 0                # exit status of the machine, as machine.py gives it
+    expect: tuple = ()             # regular expressions, found in this order
+    compare: bool = False          # the guest's checksum lines must equal those of its native run
+    cmdline: str = ""
+    skip: str = ""                 # cases that this engine leaves out (payloads take skip=a,b)
+    memory: str = "256M"
+    log: str = ""
+    smc: str = "protect"
+    exit: str = "poweroff"
+    conf: Optional[str] = None     # the whole of notdirty.conf
+    append: str = ""               # pvh: "key=value ..." over notdirty.conf
+    machine_memory: Optional[int] = None
+    qemu_extra: tuple = ()
+    dialogue: tuple = ()
+    make_guest: Optional[Callable] = None  # bytes of a good payload -> bytes of the guest file
+    optional: bool = False         # without its guest file the test is skipped
+    special: Optional[Callable] = None
+    forbid: tuple = ()             # until_output: regular expressions that must not occur
+    full: bool = False             # memtest: a whole pass
+    payload: str = ""              # name in the payload's closing line
+
+    def cmdline_for(self, engine):
+        skip = "skip=" + self.skip if self.skip else ""
+        return " ".join(filter(None, [self.cmdline, skip]))
+
+    def as_reference(self):
+        """The same guest, natively, whatever this test is."""
+        native = NATIVE_SKIP.get(self.payload, "")
+        return replace(self, engine="native", boot="pvh", skip=native, smc="protect", log="")
+
+    def patterns(self):
+        closing = (rf"^payload {self.payload}: [1-9]\d* passed, 0 failed$",) if self.payload else ()
+        return closing + self.expect
+
+
+# Cases that QEMU 7.2's TCG gets wrong where it is the CPU; docs/testing.md says what it does. Natively it always is.
+NATIVE_SKIP = {
+    "exceptions": "non-canonical-stack,invalid-opcode-strict,gate-privilege,system-state-strict",
+    "page-fault": "reserved-bits",
+    "rip-relative": "double-shift-imm",
+    "smc-rep-string": "stosb-itself,movsb-itself,page-over-itself,completes",
+    "smc-straddle-rmw": "add,lock-add,xadd,lock-xadd,xchg,lock-cmpxchg,lock-btc,inc-neg,adc",
+}
+# Under translation it is what executes the translated instruction.
+TRANSLATE_SKIP = {
+    "exceptions": "non-canonical-stack",
+    "hostile": "map-over-monitor",  # a test of its own, since it ends the run
+}
+
+# Payloads that end with a closing line, with the seconds that they need translated.
+PAYLOADS = {
+    "alu-checksum": 20, "control-flow": 10, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
+    "page-fault": 15, "paging": 10, "rip-relative": 20, "single-step": 5, "smc-alias": 10, "smc-chain": 20,
+    "smc-flush": 20, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
+    "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
+    "smc-write-fault": 10, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
+}
+WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
+# Through firmware and the USB image; the others by PVH only.
+THROUGH_UEFI = ["alu-checksum", "exceptions", "hostile", "paging", "smc-alias", "smc-next-insn", "timer", "user-mode"]
+
+
+def payload_test(name, engine, boot):
+    return Test(name=f"{name}/{engine}" + ("/uefi" if boot == "uefi" else ""), guest=f"payloads/{name}.elf", engine=engine,
+                boot=boot, payload=name, timeout=PAYLOADS[name] + (10 if boot == "uefi" else 0),
+                compare=engine == "translate" and name in WITH_CHECKSUMS,
+                skip=(NATIVE_SKIP if engine == "native" else TRANSLATE_SKIP).get(name, ""))
+
+
+def payload_tests():
+    for name in PAYLOADS:
+        yield payload_test(name, "native", "pvh")
+        yield payload_test(name, "translate", "pvh")
+    for name in THROUGH_UEFI:
+        yield payload_test(name, "translate", "uefi")
+
+
+def basic_tests():
+    hello = "payloads/hello.elf"
+    for engine in ("native", "translate"):
+        for boot in ("pvh", "uefi"):
+            yield Test(f"hello/{engine}/{boot}", hello, engine, boot, timeout=15, expect=("^hello from the guest$",))
+        for value in (1, 5, 0x6F):
+            yield Test(f"exit-status-{value}/{engine}", "payloads/exit-status.elf", engine, cmdline=f"status={value}",
+                       status=by_guest(value), expect=(f"^ending with status {value}$",))
+        yield Test(f"exit-status-dword/{engine}", "payloads/exit-status.elf", engine, cmdline="status=7 width=32",
+                   status=by_guest(7))
+        yield Test(f"cmdline/{engine}", "payloads/exit-status.elf", engine, append='cmdline="status=9"',
+                   status=by_guest(9))
+
+
+def ending_tests():
+    yield Test("triple-fault/translate", "payloads/triple-fault.elf", status=by_monitor("triple fault"),
+               expect=("^shutting down$", "guest .*triple fault"))
+    yield Test("triple-fault/native", "payloads/triple-fault.elf", "native", status=machine.STATUS_RESET,
+               expect=("^shutting down$",))
+    yield Test("halt-forever/translate", "payloads/halt-forever.elf", status=by_monitor("halted"), expect=("^halting$",))
+    yield Test("spin-forever/translate", "payloads/spin-forever.elf", append="timeout=2", status=by_monitor("timeout"),
+               expect=("^spinning$",))
+    yield Test("hostile/map-over-monitor", "payloads/hostile.elf", cmdline="only=map-over-monitor",
+               status=by_monitor("unsupported"), expect=("where the monitor lives",))
+    yield Test("smc-flush/cache-overflows", "payloads/smc-flush.elf", cmdline="functions=16000", timeout=120,
+               payload="smc-flush", expect=(r"tb_flush=[1-9]",))
+    for name in ("smc-next-insn", "smc-alias", "smc-random", "smc-chain"):
+        yield Test(f"{name}/translate/smc-check", f"payloads/{name}.elf", smc="check", payload=name, timeout=30,
+                   compare=name in WITH_CHECKSUMS)
+    for seed in (2, 3):
+        for name in ("alu-checksum", "fpu-checksum", "smc-random"):
+            yield Test(f"{name}/translate/seed-{seed}", f"payloads/{name}.elf", payload=name, cmdline=f"seed={seed}",
+                       compare=True, timeout=30)
+
+
+def bad_input_tests():
+    refused = by_monitor("load error")
+    files = {
+        "empty": "was not found or is empty", "garbage": "neither an ELF64 file nor a Linux bzImage",
+        "truncated": "guest: .*", "truncated_header": "guest: .*", "elf32": "32-bit ELF", "big_endian": "big-endian",
+        "wrong_machine": "machine", "shared_object": "guest: .*", "segment_beyond_memory": "larger than memory",
+        "segment_too_low": "1 MiB and above", "segment_wraps": "guest: .*", "file_size_beyond_memory_size": "guest: .*",
+        "entry_outside": "entry .* lies in no segment", "no_segments": "guest: .*",
+    }
+    for name, message in files.items():
+        yield Test(f"bad-guest/{name.replace('_', '-')}", make_guest=getattr(badfiles, name), status=refused,
+                   expect=(message,), timeout=5)
+    configs = {
+        "unknown-key": ("gest = hello\n", r"notdirty.conf:1: unknown key 'gest'"),
+        "bad-mode": ("guest = x\nmode = magic\n", r"notdirty.conf:2: bad value 'magic' of mode"),
+        "bad-memory": ("memory = lots\n", r"notdirty.conf:1: bad memory size"),
+        "no-equals": ("# comment\nguest\n", r"notdirty.conf:2: expected 'key = value'"),
+        "missing-guest": ("guest = notdirty/nothing.elf\n", "was not found or is empty"),
+        "bad-log": ("log = everything\n", r"log"),
+    }
+    for name, (text, message) in configs.items():
+        yield Test(f"bad-conf/{name}", conf=text, status=refused, expect=(message,), timeout=5)
+    yield Test("bad-conf/memory-too-large", "payloads/hello.elf", memory="256M", append="memory=64G", status=refused,
+               expect=("memory",), timeout=5)
+    yield Test("bad-guest/missing/uefi", boot="uefi", conf="guest = notdirty/nothing.elf\n", timeout=15,
+               status=machine.STATUS_LOADER, expect=("nothing.elf",))
+
+
+LINUX_COMPLAINTS = (r"WARNING: ", r"BUG: ", r"Oops: ", r"invalid opcode", r"general protection fault")
+
+
+def real_guest_tests():
+    memtest = dict(guest="guests/memtest86+x64.bin", cmdline="console=ttyS0,115200 nosmp", memory="16M", optional=True,
+                   special=specials.memtest, status=by_monitor("reset"))
+    yield Test("memtest/translate/uefi", boot="uefi", timeout=40, **memtest)
+    yield Test("memtest/translate/full-pass", timeout=150, full=True, **memtest)
+    yield Test("memtest/translate/planted-error", timeout=60, **dict(memtest, memory="64M", special=specials.memtest_planted))
+    linux = dict(guest="guests/vmlinuz-cloud", optional=True, special=specials.until_output, forbid=LINUX_COMPLAINTS,
+                 cmdline="console=ttyS0 earlyprintk=serial,ttyS0,115200 nokaslr acpi=off pci=off noapic nolapic nosmp")
+    # Debian builds its kernel without CONFIG_X86_VERBOSE_BOOTUP: of the decompressor's own lines, only warnings are printed,
+    # natively as well. The first line after it is the decompressed kernel's.
+    own = r"KASLR disabled: 'nokaslr' on cmdline"
+    yield Test("linux-decompressor/translate", timeout=30, expect=(own, r"Linux version \d"), **linux)
+    yield Test("linux-decompressor/translate/uefi", boot="uefi", timeout=40, expect=(own, r"Linux version \d"), **linux)
+    # As far as a kernel without any disk can get.
+    yield Test("linux-boot/translate", timeout=60, **linux,
+               expect=(r"Linux version \d", "Freeing SMP alternatives", "VFS: Unable to mount root fs", "end Kernel panic"))
+
+
+TESTS = [*basic_tests(), *ending_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests()]
+assert len({t.name for t in TESTS}) == len(TESTS), "names must be unique"
