@@ -49,7 +49,9 @@ void shadow_window_open(enum view view, gva_t gva)
     if (redo_window_at(view, gva) || shadow_fill(view, gva, WALK_WRITE, &res) != FILL_TRACKED) {
         return; /* writable already, or the instruction will fault again for another reason */
     }
-    ASSERT(open_count < WINDOWS_MAX);
+    if (open_count == WINDOWS_MAX) {
+        return;
+    }
     w = &open[open_count]; /* not before the fill, which may close all windows */
     *w = (struct redo_window){.t = table_find(view, gva, 1), .slot = pt_index(gva, 1)};
     ASSERT(w->t && slot_used(w->t, w->slot));
@@ -66,7 +68,9 @@ void shadow_window_map(enum view view, gva_t gva, hpa_t frame, bool writable)
     if (redo_window_at(view, gva)) {
         return;
     }
-    ASSERT(open_count < WINDOWS_MAX);
+    if (open_count == WINDOWS_MAX) {
+        return;
+    }
     shadow_prepare_fill(view, gva);
     w = &open[open_count]; /* not before that, which may close all windows */
     shadow_drop_large(view, gva);

@@ -44,7 +44,8 @@ enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access, 
 
 /*
  * One-instruction windows, until shadow_window_close(): let writes through to a tracked page (mapped RAM at gva), or map a
- * private frame in place of a device page. At most 4 open. The closed state is exactly the state before.
+ * private frame in place of a device page. At most 4 are open; one more is not opened, and the instruction faults there
+ * again. The closed state is exactly the state before.
  */
 void shadow_window_open(enum view view, gva_t gva);
 void shadow_window_map(enum view view, gva_t gva, hpa_t frame, bool writable);

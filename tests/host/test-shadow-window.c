@@ -18,6 +18,7 @@
 #include "mm/track.h"
 #include "tests/host/mm-host.h"
 #include "tests/host/shadow-guest.h"
+
 static void test_redo_write(void **ctx)
 {
     gva_t va = 0x400000, alias = 0x500000;
@@ -125,11 +126,39 @@ static void test_redo_map(void **ctx)
     assert_int_equal(shadow_check(), 0);
 }
 
+/* An instruction that touches more pages than there are windows gets no more, and nothing breaks. */
+static void test_too_many(void **ctx)
+{
+    gva_t va = 0x400000;
+    hpa_t private = frame_alloc();
+    unsigned writable = 0;
+
+    fresh_guest(256);
+    for (unsigned i = 0; i < 6; i++) {
+        guest_map(va + i * PAGE_SIZE, 1, LARGE + i * PAGE_SIZE, WU | D);
+        track_set(LARGE + i * PAGE_SIZE, TRACK_CODE);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        shadow_window_open(VIEW_KERNEL, va + i * PAGE_SIZE);
+    }
+    shadow_window_map(VIEW_KERNEL, va + 0x100000, private, true);
+    for (unsigned i = 0; i < 6; i++) {
+        writable += sim_access(VIEW_KERNEL, va + i * PAGE_SIZE, true).ok;
+    }
+    assert_int_equal(writable, 4);
+    assert_false(sim_walk(VIEW_KERNEL, va + 0x100000).present);
+    shadow_window_close();
+    assert_false(sim_access(VIEW_KERNEL, va, true).ok);
+    assert_int_equal(shadow_check(), 0);
+    frame_free(private);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_redo_write),
         cmocka_unit_test(test_redo_map),
+        cmocka_unit_test(test_too_many),
     };
 
     return cmocka_run_group_tests(tests, shadow_guest_setup, NULL);
