@@ -24,6 +24,7 @@ git:git
 clang:clang
 /usr/include/cmocka.h:libcmocka-dev
 /usr/include/Zydis/Zydis.h:libzydis-dev
+/usr/include/capstone/capstone.h:libcapstone-dev
 cpio:cpio
 '
 [ "${1:-}" = --test ] && needs="$needs$test_needs"

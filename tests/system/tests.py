@@ -162,6 +162,8 @@ def bad_input_tests():
         yield Test(f"bad-conf/{name}", conf=text, status=refused, expect=(message,), timeout=5)
     yield Test("bad-conf/memory-too-large", "payloads/hello.elf", memory="256M", append="memory=64G", status=refused,
                expect=("memory",), timeout=5)
+    yield Test("bad-conf/no-file/uefi", boot="uefi", conf="", timeout=15, status=machine.STATUS_LOADER,
+               expect=(r"notdirty\.conf: no such file",))
     yield Test("bad-guest/missing/uefi", boot="uefi", conf="guest = notdirty/nothing.elf\n", timeout=15,
                status=machine.STATUS_LOADER, expect=("nothing.elf",))
 
