@@ -40,7 +40,6 @@ struct DisasContext {
     struct CPUState *cpu;
     struct TranslationBlock *tb;
     const struct code_gen_region *region;
-    uint64_t pc_next;      /* guest address of the instruction being translated */
     const uint8_t *page0;  /* bytes of the first page from tb->pc */
     uint32_t page0_avail;
     uint8_t cross[INSN_MAX_LEN + 1]; /* copy of a first instruction that crosses the page end */

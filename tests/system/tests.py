@@ -84,8 +84,6 @@ PAYLOADS = {
     "smc-write-fault": 10, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
-# Through firmware and the USB image; the others by PVH only.
-THROUGH_UEFI = ["alu-checksum", "exceptions", "hostile", "paging", "smc-alias", "smc-next-insn", "timer", "user-mode"]
 
 
 def payload_test(name, engine, boot):
@@ -97,10 +95,9 @@ def payload_test(name, engine, boot):
 
 def payload_tests():
     for name in PAYLOADS:
-        yield payload_test(name, "native", "pvh")
-        yield payload_test(name, "translate", "pvh")
-    for name in THROUGH_UEFI:
-        yield payload_test(name, "translate", "uefi")
+        for boot in ("pvh", "uefi"):
+            yield payload_test(name, "native", boot)
+            yield payload_test(name, "translate", boot)
 
 
 def basic_tests():
