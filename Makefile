@@ -109,9 +109,16 @@ $(B)/BOOTX64.EFI: $(B)/efi/loader.so
 
 # --- what the stick carries ---
 # Handed to the Python scripts in the environment: no quoting.
-GUEST   ?= $(B)/guests/memtest86+x64.bin
+# The default guest is Debian's kernel with a shell; another one gets no initrd and the command line of memtest86+.
+linux-guest := $(B)/guests/vmlinuz-cloud
+GUEST   ?= $(linux-guest)
+ifeq ($(GUEST),$(linux-guest))
+INITRD  ?= $(B)/guests/initramfs-shell.cpio
+CMDLINE ?= console=ttyS0 nokaslr nopti mitigations=off noreplace-smp acpi=off noapic nosmp reboot=t panic=-1
+else
 INITRD  ?=
 CMDLINE ?= console=ttyS0,115200 nosmp
+endif
 MEM     ?= 256M
 MODE    ?= translate
 SMC     ?= protect
@@ -141,12 +148,19 @@ $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud:
 	$(call say,FETCH  )
 	$(Q)boot/fetch-guest.sh $(@F) $@
 
+# Initramfs archives: files and Debian packages, as lists in boot/initramfs say; initramfs-<name>.cpio is made from <name>.list.
+initramfs-files := boot/mkinitramfs.py boot/mkbundle.py boot/fetch-package.sh $(wildcard boot/initramfs/*)
+$(B)/guests/initramfs-%.cpio: boot/initramfs/%.list $(initramfs-files)
+	@mkdir -p $(@D)
+	$(call say,CPIO   )
+	$(Q)$(PYTHON) boot/mkinitramfs.py --packages $(B)/packages -o $@ $<
+
 # The kernel proper, unpacked: text for the decoder to prove itself on.
 $(B)/guests/vmlinux: tests/host/extract-vmlinux.py $(B)/guests/vmlinuz-cloud
 	$(call say,UNPACK )
 	$(Q)$(PYTHON) $^ $@
 
-guests: $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud
+guests: $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud $(B)/guests/initramfs-shell.cpio
 
 # --- host tests: <name>-objs, <name>-libs in tests/list.mk ---
 define host_test_rule
@@ -203,4 +217,4 @@ print-dbt-objs:
 clean:
 	rm -rf $(B)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -path $(B)/packages -prune -o -type f -name '*.d' -print 2>/dev/null)
