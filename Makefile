@@ -114,7 +114,7 @@ linux-guest := $(B)/guests/vmlinuz-cloud
 GUEST   ?= $(linux-guest)
 ifeq ($(GUEST),$(linux-guest))
 INITRD  ?= $(B)/guests/initramfs-shell.cpio
-CMDLINE ?= console=ttyS0 nokaslr nopti mitigations=off noreplace-smp acpi=off noapic nosmp reboot=t panic=-1
+CMDLINE ?= console=ttyS0 nokaslr nopti mitigations=off noreplace-smp tsc=reliable panic=-1
 else
 INITRD  ?=
 CMDLINE ?= console=ttyS0,115200 nosmp

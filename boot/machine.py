@@ -9,7 +9,7 @@
 
     status, output = boot(guest="build/tests/payloads/hello.elf", timeout=20)     # makes the bundle or the image itself
 
-Statuses: 0 = the guest wrote 0 to port 0xf4. Odd ones are QEMU's, (value << 1) | 1 of another value written there: the guest's
+Statuses: 0 = the guest wrote 0 to port 0xf4, or switched its machine off under the monitor. Odd ones are QEMU's, (value << 1) | 1 of another value written there: the guest's
 own, or one of kernel/lib/exit-codes.h. Even ones are the STATUS_ constants below. describe() puts each into words."""
 import ctypes
 import json
@@ -57,7 +57,7 @@ EXIT_CODES = read_exit_codes()
 
 def describe(status):
     """One line for people."""
-    words = {0: "the guest ended with value 0 (success)", STATUS_TIMEOUT: "time-out", STATUS_QUIT: "quit by the user",
+    words = {0: "the guest ended the run or switched the machine off (success)", STATUS_TIMEOUT: "time-out", STATUS_QUIT: "quit by the user",
              STATUS_NOT_STARTED: "the firmware found nothing to boot",
              STATUS_LOADER: "the loader reported an error and returned to the firmware",
              STATUS_RESET: "the machine was reset or triple-faulted", STATUS_POWEROFF: "the machine was switched off",

@@ -15,6 +15,7 @@ qemu-system-x86_64:qemu-system-x86
 mkfs.fat:dosfstools
 mcopy:mtools
 dpkg-deb:dpkg
+iasl:acpica-tools
 /usr/include/efi/efi.h:gnu-efi
 /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf
 /usr/include/stdint.h:libc6-dev

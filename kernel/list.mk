@@ -4,7 +4,7 @@ kernel-objs += kernel/lib/string.o kernel/lib/printf.o kernel/lib/log.o
 kernel-objs += kernel/head.o kernel/pvh-entry.o kernel/pvh.o kernel/config.o kernel/main.o kernel/memory.o kernel/mm-host.o \
                kernel/cpu.o kernel/trap-entry.o kernel/trap.o kernel/enter.o kernel/irq.o \
                kernel/printk.o kernel/panic.o kernel/exit.o kernel/stat.o \
-               kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/native.o kernel/native-jump.o kernel/monitor.o
+               kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/acpi.o kernel/native.o kernel/native-jump.o kernel/monitor.o
 kernel-objs += kernel/run.o kernel/machine.o kernel/dbt-host.o kernel/vcpu-host.o kernel/fault.o kernel/monitor-guest.o kernel/self-check.o
 kernel-objs += kernel/vcpu/cpuid.o kernel/vcpu/excp.o kernel/vcpu/far.o kernel/vcpu/flags.o kernel/vcpu/int.o \
                kernel/vcpu/io.o kernel/vcpu/iret.o kernel/vcpu/mem.o kernel/vcpu/msr.o kernel/vcpu/reset.o \
@@ -17,3 +17,11 @@ $(B)/gen/asm-offsets.h: kernel/asm-offsets.c
 	$(CC) $(BARE_CFLAGS) -MT $@ -MF $(B)/gen/asm-offsets.d -S $< -o $(B)/gen/asm-offsets.s
 	sed -n 's/.*\.ascii[^"]*"->\([A-Z0-9_]*\) \$$\([0-9]*\)".*/#define \1 \2/p' $(B)/gen/asm-offsets.s >$@
 $(addprefix $(B)/bare/kernel/,trap-entry.o enter.o native-jump.o): $(B)/gen/asm-offsets.h
+
+# The virtual machine's DSDT as bytes of a C array.
+$(B)/gen/acpi-dsdt.inc: kernel/acpi-dsdt.asl
+	@mkdir -p $(@D)
+	$(call say,IASL   )
+	$(Q)iasl -p $(B)/gen/acpi-dsdt -tc $< >$(B)/gen/acpi-dsdt.log || { cat $(B)/gen/acpi-dsdt.log; exit 1; }
+	$(Q)sed -n 's|^ *\(0x.*\)/\*.*|\1|p' $(B)/gen/acpi-dsdt.hex >$@
+$(B)/bare/kernel/acpi.o $(B)/host/kernel/acpi.o: $(B)/gen/acpi-dsdt.inc

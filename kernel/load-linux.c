@@ -2,6 +2,7 @@
 /* Linux by the 64-bit boot protocol, Documentation/arch/x86/boot.rst and zero-page.rst. */
 #include "kernel/load-priv.h"
 
+#include "kernel/acpi.h"
 #include "kernel/lib/bzimage.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -72,8 +73,7 @@ static int load_boot_params(struct load *ld, const struct bzimage *bz, const uin
                             gpa_t kernel, gpa_t initrd)
 {
     uint8_t *bp = load_claim(ld, LOAD_INFO, BP_SIZE, "boot_params");
-    /* The virtual machine has no ACPI. */
-    uint64_t rsdp = ld->conf->mode == CONF_MODE_NATIVE ? ld->bi->rsdp : 0;
+    uint64_t rsdp = ld->conf->mode == CONF_MODE_NATIVE ? ld->bi->rsdp : ACPI_BASE;
 
     if (!bp) {
         return -ENOMEM;

@@ -6,6 +6,7 @@
  */
 #include "kernel/load-priv.h"
 
+#include "kernel/acpi.h"
 #include "kernel/lib/bzimage.h"
 #include "kernel/lib/elf.h"
 #include "kernel/lib/errno.h"
@@ -301,6 +302,9 @@ int load_guest(struct load *ld, const struct boot_info *bi, const struct conf *c
         return -ENOENT;
     }
     data = phys_to_virt(bi->guest.addr);
+    if (conf->mode == CONF_MODE_TRANSLATE) {
+        acpi_build(guest_memory(ACPI_BASE)); /* in the reserved part of the memory map */
+    }
     err = conf->mode == CONF_MODE_NATIVE ? host_memory_map(ld) : virtual_memory_map(ld);
     if (err < 0 || (err = load_tables(ld)) < 0) {
         return err;

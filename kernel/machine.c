@@ -68,6 +68,11 @@ static void reset(void *opaque, const char *reason)
     end_run(CPU_EXIT_RESET, 0, reason);
 }
 
+static void power_off(void *opaque)
+{
+    end_run(CPU_EXIT_POWEROFF, 0, "the guest switched the machine off (ACPI S5)");
+}
+
 static void irq_changed(void *opaque, int level)
 {
     machine.cpu->interrupt_request = level != 0;
@@ -132,6 +137,7 @@ void machine_init(struct CPUState *cpu, const struct conf *conf)
         .debugcon_out = serial_out,
         .debug_exit = debug_exit,
         .reset = reset,
+        .power_off = power_off,
         .irq_changed = irq_changed,
         .date = {.year = 2026, .month = 1, .day = 1},
         .ram_size = conf->memory,

@@ -35,8 +35,9 @@ host-tests += test-shadow-window
 test-shadow-window-objs := tests/host/test-shadow-window.o tests/host/shadow-guest.o $(shadow-test-objs)
 test-shadow-model-objs := tests/host/test-shadow-model.o $(shadow-test-objs)
 
-host-tests += test-vdev-bus test-vdev-pit test-vdev-uart test-vdev-pic \
+host-tests += test-vdev-acpi test-vdev-bus test-vdev-pit test-vdev-uart test-vdev-pic \
               test-vdev-rtc test-vdev-small test-vdev-machine test-vdev-fuzz
+test-vdev-acpi-objs := tests/host/test-vdev-acpi.o drivers/vdev/acpi-pm.o
 test-vdev-bus-objs := tests/host/test-vdev-bus.o drivers/vdev/bus.o tests/host/log.o
 test-vdev-pit-objs := tests/host/test-vdev-pit.o drivers/vdev/pit.o
 test-vdev-uart-objs := tests/host/test-vdev-uart.o drivers/vdev/uart.o
@@ -65,7 +66,7 @@ test-parsers-fuzz-objs := tests/host/test-parsers-fuzz.o tests/host/sample-files
 host-tests += test-lib
 test-lib-objs := tests/host/test-lib.o kernel/lib/log.o tests/host/log.o
 host-tests += test-load
-test-load-objs := tests/host/test-load.o tests/host/sample-files.o kernel/load.o kernel/load-elf.o kernel/load-linux.o \
+test-load-objs := tests/host/test-load.o tests/host/sample-files.o kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/acpi.o \
                   kernel/lib/elf.o kernel/lib/bzimage.o
 
 # the decoder: unit tests, and against Zydis and Capstone (decode-diff without arguments samples all encodings)

@@ -38,7 +38,8 @@ static void init_devices(struct vmachine *m)
     struct vdev_reset reset = {.request = cfg->reset, .opaque = cfg->opaque};
     struct vdev_irq pit = irq_line(m, IRQ_PIT), com1 = irq_line(m, IRQ_COM1),
                     rtc = irq_line(m, IRQ_RTC);
-    struct vdev_irq kbd = irq_line(m, IRQ_KBD), aux = irq_line(m, IRQ_AUX);
+    struct vdev_irq kbd = irq_line(m, IRQ_KBD), aux = irq_line(m, IRQ_AUX),
+                    sci = irq_line(m, VMACHINE_IRQ_SCI);
 
     pic_init(&m->pic, cfg->irq_changed, cfg->opaque);
     pit_init(&m->pit, &clock, &pit);
@@ -49,6 +50,7 @@ static void init_devices(struct vmachine *m)
     pci_init(&m->pci, &reset);
     dma_init(&m->dma);
     port92_init(&m->port92, &reset);
+    acpi_pm_init(&m->acpi_pm, &clock, &sci, cfg->power_off, cfg->opaque);
     m->debug_exit = (struct debug_exit){.exit = cfg->debug_exit, .opaque = cfg->opaque};
     m->debugcon = (struct debugcon){.out = cfg->debugcon_out, .opaque = cfg->opaque};
 }
@@ -70,6 +72,7 @@ static void init_bus(struct vmachine *m)
         {0x0000, DMA_LOW_PORTS, dma_low_access, &m->dma, "dma"},
         {0x00c0, DMA_HIGH_PORTS, dma_high_access, &m->dma, "dma2"},
         {0x0092, 1, port92_access, &m->port92, "port92"},
+        {VMACHINE_ACPI_PM, ACPI_PM_PORTS, acpi_pm_access, &m->acpi_pm, "acpi-pm"},
         {0x00e9, 1, debugcon_access, &m->debugcon, "debugcon"},
         {0x00f4, DEBUG_EXIT_PORTS, debug_exit_access, &m->debug_exit, "debug-exit"},
         {0x03c0, VGA_PORTS, vga_absent_access, NULL, "vga"},
@@ -129,13 +132,15 @@ void vmachine_tick(struct vmachine *m, uint64_t now_ns)
     pit_update(&m->pit, m->last_ns);
     rtc_update(&m->rtc, m->last_ns);
     uart_update(&m->uart, m->last_ns);
+    acpi_pm_update(&m->acpi_pm, m->last_ns);
 }
 
 uint64_t vmachine_next_event_ns(const struct vmachine *m)
 {
     uint64_t next = MIN(pit_next_event_ns(&m->pit), rtc_next_event_ns(&m->rtc));
 
-    return MIN(next, uart_next_event_ns(&m->uart));
+    next = MIN(next, uart_next_event_ns(&m->uart));
+    return MIN(next, acpi_pm_next_event_ns(&m->acpi_pm));
 }
 
 bool vmachine_serial_in(struct vmachine *m, uint8_t byte)

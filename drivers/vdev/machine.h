@@ -7,6 +7,7 @@
 #ifndef DRIVERS_VDEV_MACHINE_H
 #define DRIVERS_VDEV_MACHINE_H
 
+#include "drivers/vdev/acpi-pm.h"
 #include "drivers/vdev/dma.h"
 #include "drivers/vdev/i8042.h"
 #include "drivers/vdev/misc.h"
@@ -30,11 +31,16 @@ struct vmachine_config {
     void (*debug_exit)(void *opaque, uint32_t value, unsigned size);
     /* The guest asks for a reset; as above. reason is a constant, for the log. */
     void (*reset)(void *opaque, const char *reason);
+    /* The guest switches the machine off; as above. */
+    void (*power_off)(void *opaque);
     /* The CPU's INTR pin changed. May call vmachine_irq_pending(). */
     void (*irq_changed)(void *opaque, int level);
     struct rtc_date date; /* the RTC at vmachine_init() */
     uint64_t ram_size;    /* bytes */
 };
+
+#define VMACHINE_ACPI_PM 0x0600 /* what the FADT points to */
+#define VMACHINE_IRQ_SCI 9
 
 struct vmachine {
     struct vmachine_config cfg;
@@ -49,6 +55,7 @@ struct vmachine {
     struct pci pci;
     struct dma dma;
     struct port92 port92;
+    struct acpi_pm acpi_pm;
     struct debug_exit debug_exit;
     struct debugcon debugcon;
 };

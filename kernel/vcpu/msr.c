@@ -52,6 +52,7 @@ static const struct msr msr_table[] = {
     {0xc0000102, MSR_CANON, FIELD(kernelgsbase)},
     {0xc0000103, MSR_TSC_AUX, FIELD(tsc_aux)},
     {0xc0010015, MSR_CONST_WI, 1u << 24}, /* HWCR: the TSC runs at the P0 rate */
+    {0xc0010055, MSR_CONST_WI, 0},        /* interrupt pending messages: none, nor C1E */
 };
 
 static const struct msr *msr_find(uint32_t index)

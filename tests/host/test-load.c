@@ -15,6 +15,8 @@
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/irq.h"
+#include "drivers/vdev/machine.h"
+#include "kernel/acpi.h"
 #include "kernel/load-priv.h"
 #include "kernel/payload-abi.h"
 #include "mm/host.h"
@@ -272,6 +274,58 @@ static uint64_t bp_field(unsigned offset, unsigned size)
     return v;
 }
 
+static uint64_t acpi_field(uint64_t gpa, unsigned size)
+{
+    uint64_t v = 0;
+
+    assert_true(gpa >= ACPI_BASE && gpa + size <= ACPI_BASE + ACPI_SIZE);
+    memcpy(&v, ram_block + gpa, size);
+    return v;
+}
+
+/* A table with this signature, whose bytes sum to 0. Returns its address. */
+static uint64_t acpi_table(uint64_t gpa, const char *signature)
+{
+    uint64_t len = acpi_field(gpa + 4, 4);
+    uint8_t sum = 0;
+
+    assert_memory_equal(ram_block + gpa, signature, 4);
+    assert_true(len >= 36 && gpa + len <= ACPI_BASE + ACPI_SIZE);
+    for (uint64_t i = 0; i < len; i++) {
+        sum += ram_block[gpa + i];
+    }
+    assert_int_equal(sum, 0);
+    return gpa;
+}
+
+/* As a guest goes through them, from the RSDP on. */
+static void check_acpi(void)
+{
+    uint8_t sum = 0, extended = 0;
+    uint64_t xsdt, fadt, dsdt, facs;
+
+    assert_memory_equal(ram_block + ACPI_BASE, "RSD PTR ", 8);
+    for (unsigned i = 0; i < 36; i++) {
+        extended += ram_block[ACPI_BASE + i];
+        sum += i < 20 ? ram_block[ACPI_BASE + i] : 0;
+    }
+    assert_int_equal(sum, 0);
+    assert_int_equal(extended, 0);
+    xsdt = acpi_table(acpi_field(ACPI_BASE + 24, 8), "XSDT");
+    assert_int_equal(acpi_field(xsdt + 4, 4), 36 + 8);
+    fadt = acpi_table(acpi_field(xsdt + 36, 8), "FACP");
+    dsdt = acpi_table(acpi_field(fadt + 40, 4), "DSDT");
+    assert_int_equal(acpi_field(fadt + 140, 8), dsdt);
+    facs = acpi_field(fadt + 36, 4);
+    assert_memory_equal(ram_block + facs, "FACS", 4);
+    assert_int_equal(facs % 64, 0);
+    assert_int_equal(acpi_field(fadt + 46, 2), VMACHINE_IRQ_SCI);
+    assert_int_equal(acpi_field(fadt + 56, 4), VMACHINE_ACPI_PM);     /* PM1a event block */
+    assert_int_equal(acpi_field(fadt + 64, 4), VMACHINE_ACPI_PM + 4); /* PM1a control block */
+    assert_int_equal(acpi_field(fadt + 76, 4), VMACHINE_ACPI_PM + 8); /* timer */
+    assert_int_equal(acpi_field(fadt + 120, 8), 0xcf9);               /* reset register */
+}
+
 static void test_linux(void **state)
 {
     static uint8_t file[SAMPLE_BZIMAGE_LEN];
@@ -290,7 +344,8 @@ static void test_linux(void **state)
     assert_int_equal(bp_field(0x202, 4), 0x53726448); /* HdrS */
     assert_int_equal(bp_field(0x210, 1), 0xff);
     assert_int_equal(bp_field(0x214, 4), bz.pref_address);
-    assert_int_equal(bp_field(0x070, 8), 0); /* no ACPI */
+    assert_int_equal(bp_field(0x070, 8), ACPI_BASE);
+    check_acpi();
     assert_int_equal(bp_field(0x21c, 4), sizeof(disk));
     assert_memory_equal(ram_block + bp_field(0x218, 4), disk, sizeof(disk));
     assert_string_equal((const char *)ram_block + bp_field(0x228, 4), "console=ttyS0");

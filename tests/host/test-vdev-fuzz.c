@@ -17,7 +17,7 @@ struct fuzz {
     struct vmachine m;
     uint64_t rng, now;
     int intr;
-    uint64_t accesses, ticks, acks, sent, received, resets, exits, edges;
+    uint64_t accesses, ticks, acks, sent, received, resets, exits, edges, power_offs;
 };
 
 static struct fuzz f; /* owner: main(); static so that a report shows it whole */
@@ -52,6 +52,11 @@ static void reset(void *opaque, const char *reason)
 {
     f.resets++;
     CHECK(reason && *reason);
+}
+
+static void power_off(void *opaque)
+{
+    f.power_offs++;
 }
 
 static void irq_changed(void *opaque, int level)
@@ -169,6 +174,7 @@ static void check_invariants(void)
     }
     CHECK((f.m.rtc.cmos[12] & 0x0f) == 0);
     CHECK(!!(f.m.rtc.cmos[12] & 0x80) == !!(f.m.rtc.cmos[11] & f.m.rtc.cmos[12] & 0x70));
+    CHECK(!!(c[1].pins & 2) == !!(f.m.acpi_pm.status & f.m.acpi_pm.enable)); /* IRQ 9 is the SCI */
     CHECK(!!(c[1].pins & 1) == !!(f.m.rtc.cmos[12] & 0x80)); /* IRQ 8 is IRQF */
 }
 
@@ -182,6 +188,7 @@ static void check_by_ports(void)
     CHECK(is_byte(0xe9, 0xff, 0xe9));
     CHECK(is_byte(0x3fc, 0xe0, 0x00));
     CHECK(is_byte(0x4d0, 0x07, 0x00));
+    CHECK(is_byte(VMACHINE_ACPI_PM + ACPI_PM1_CONTROL, 0x01, 0x01));
     vmachine_outport(&f.m, 0x3ff, 1, 0x5a);
     CHECK(is_byte(0x3ff, 0xff, 0x5a));
     vmachine_outport(&f.m, 0xcf8, 4, 0x80001234);
@@ -197,6 +204,7 @@ static void test_fuzz(void **state)
         .debugcon_out = serial_out,
         .debug_exit = debug_exit,
         .reset = reset,
+        .power_off = power_off,
         .irq_changed = irq_changed,
         .date = {2026, 2, 28, 23, 59, 50},
         .ram_size = 1 << 30,
@@ -224,6 +232,7 @@ static void test_fuzz(void **state)
            f.accesses, f.ticks, f.edges, f.acks, f.sent, f.received, f.resets, f.exits);
     /* A fuzzer that reaches nothing proves nothing. */
     CHECK(f.acks > accesses / 1000 && f.sent > accesses / 1000 && f.received > accesses / 1000);
+    CHECK(f.power_offs > accesses / 100000);
     CHECK(f.resets > accesses / 10000 && f.exits > accesses / 1000 && f.ticks > accesses / 10);
 }
 

@@ -17,7 +17,7 @@ struct bench {
     uint64_t now, step;
     char text[64];
     unsigned length;
-    unsigned exits, resets;
+    unsigned exits, resets, power_offs;
     uint32_t exit_value;
     unsigned exit_size;
     int intr;
@@ -55,6 +55,13 @@ static void reset(void *opaque, const char *reason)
     b->resets++;
 }
 
+static void power_off(void *opaque)
+{
+    struct bench *b = opaque;
+
+    b->power_offs++;
+}
+
 static void irq_changed(void *opaque, int level)
 {
     struct bench *b = opaque;
@@ -73,6 +80,7 @@ static void start(struct bench *b)
         .debugcon_out = serial_out,
         .debug_exit = debug_exit,
         .reset = reset,
+        .power_off = power_off,
         .irq_changed = irq_changed,
         .date = {2026, 11, 22, 12, 0, 0},
         .ram_size = 256 << 20,
@@ -157,6 +165,8 @@ static void test_outputs(void **state)
     outb(&b, 0x03, 0x92);
     outb(&b, 0x06, 0xcf9);
     assert_int_equal(b.resets, 3);
+    vmachine_outport(&b.m, VMACHINE_ACPI_PM + ACPI_PM1_CONTROL, 2, 0x3400);
+    assert_int_equal(b.power_offs, 1);
 }
 
 static void test_interrupts(void **state)
