@@ -205,9 +205,10 @@ test: setup
 
 # BENCH: parts of tests/bench/bench.py, all if empty. Parts whose guest is missing are skipped.
 BENCH ?=
-bench: setup
+bench:
+	@boot/setup.sh --bench
 	@$(MAKE) --no-print-directory media $(bench-prerequisites)
-	-@$(MAKE) --no-print-directory guests
+	-@$(MAKE) --no-print-directory guests $(B)/guests/vmlinux
 	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH)
 
 # For .ci/checks.

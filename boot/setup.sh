@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Make sure that everything needed to build, run and test is installed. As root, missing packages are installed with
 # apt-get; otherwise they are named, and the script stops. Silent when nothing is missing.
-# Usage: boot/setup.sh [--test]      --test: also what only `make test` and .ci/run need
+# Usage: boot/setup.sh [--test | --bench]      --test: also what only `make test` and .ci/run need; --bench: what `make bench` needs
 set -eu
 
 # what must exist -> the Debian package that has it
@@ -28,6 +28,11 @@ clang:clang
 /usr/include/capstone/capstone.h:libcapstone-dev
 cpio:cpio
 '
+bench_needs='
+gnuplot:gnuplot-nox
+qemu-x86_64:qemu-user
+'
+[ "${1:-}" = --bench ] && needs="$needs$test_needs$bench_needs"
 [ "${1:-}" = --test ] && needs="$needs$test_needs"
 
 present() {

@@ -115,6 +115,7 @@ _Noreturn void kernel_main(void)
     configure();
     irq_init();
     load_the_guest();
+    printk("guest: starts when the TSC is %lu\n", rdtsc());
     if (conf.mode == CONF_MODE_NATIVE) {
         if (native_run(&load) < 0) {
             load_failed();

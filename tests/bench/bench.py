@@ -13,12 +13,16 @@ sys.dont_write_bytecode = True  # nothing is written outside build/
 from report import Broken, Settings, Unavailable  # first: it makes boot/ importable
 
 import decompressor
+import hosted
 import linux
 import nano
+import programs
 import size
 import start
+import work
 
-PARTS = {"nano": nano, "decompressor": decompressor, "start": start, "size": size, "linux": linux}
+PARTS = {"hosted": hosted, "work": work, "programs": programs, "nano": nano, "decompressor": decompressor, "start": start,
+         "size": size, "linux": linux}
 
 
 def run_part(name, settings):
@@ -47,12 +51,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--runs", type=int, default=3, help="of what is timed")
+    parser.add_argument("--no-peer", action="store_true", help="leave out the nested QEMU, which takes minutes")
     parser.add_argument("part", nargs="*", metavar="part", help=" ".join(PARTS))
     options = parser.parse_args()
     unknown = set(options.part) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {' '.join(sorted(unknown))}; there are: {' '.join(PARTS)}")
-    settings = Settings(options.build, options.runs)
+    settings = Settings(options.build, options.runs, not options.no_peer)
     good = [run_part(name, settings) for name in options.part or PARTS]
     return 0 if all(good) else 1
 

@@ -18,6 +18,7 @@ COUNTED = ["-icount", "shift=0,sleep=off"]  # virtual time is the number of exec
 class Settings:
     build: str = "build"
     runs: int = 3              # of what is timed; what is counted is exact and runs once
+    peer: bool = True          # compare with a nested QEMU too
 
     @property
     def kernel(self):

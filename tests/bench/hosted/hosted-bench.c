@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hosted build against the CPU it runs on, in TSC cycles:
+ *
+ *     work <name> <native least> <native median> <translated least> <translated median> <median of the rounds' ratios> <checksum>
+ *     cold <guest bytes> <guest insns> <TBs> <cache bytes> <cycles, least of the rounds>
+ *     decode <insns> <cycles, least of the rounds>
+ *
+ * hosted-bench IMAGE ROUNDS [ELF [name ...]]: IMAGE: the flat workloads; ELF: whose .text is translated cold. Both sides of a ratio
+ * run in turns, so that both see the same load of the machine. Results that differ end the program.
+ */
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#include "dbt/decode.h"
+#include "dbt/translate-all.h"
+#include "tests/bench/work/work.h"
+#include "tests/host/hosted.h"
+
+#define IMAGE_AT   (HOSTED_LOW_BASE + 0x100000)
+#define STACK_TOP  (HOSTED_LOW_BASE + 0xff0000)
+#define ROUNDS_MAX 101
+#define TEXT_MAX   (HOSTED_WINDOW_SIZE - 0x2000)
+
+static _Noreturn void die(const char *what, const char *detail)
+{
+    fprintf(stderr, "hosted-bench: %s %s\n", what, detail);
+    exit(1);
+}
+
+static size_t load(const char *path, void *at, size_t max)
+{
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(at, 1, max, f) : 0;
+
+    if (!n || n == max) {
+        die("cannot use", path);
+    }
+    fclose(f);
+    return n;
+}
+
+/* ---- workloads ---- */
+
+/* Run workload `index` of size n; its cycles, and *sum. */
+static uint64_t run_once(unsigned index, uint64_t n, bool native, uint64_t *sum)
+{
+    struct CPUState *cpu = hosted_cpu();
+    struct hosted_result result;
+
+    memset(cpu->env.regs, 0, sizeof(cpu->env.regs));
+    cpu->env.regs[R_EDI] = index;
+    cpu->env.regs[R_ESI] = n;
+    cpu->env.regs[R_ESP] = STACK_TOP;
+    cpu->env.eip = IMAGE_AT;
+    uint64_t start = __rdtsc();
+
+    if (native) {
+        hosted_native_run(false, &result);
+    } else {
+        hosted_run(&result);
+    }
+    uint64_t cycles = __rdtsc() - start;
+
+    if (result.vector != 3) {
+        fprintf(stderr, "vector %d at %llx\n", result.vector, (unsigned long long)cpu->env.eip);
+        die("no normal end of", works[index].name);
+    }
+    *sum = cpu->env.regs[R_EAX];
+    return cycles;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double middle(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof(*v), by_value);
+    return v[n / 2];
+}
+
+static void bench_work(unsigned index, int rounds)
+{
+    static double native[ROUNDS_MAX], ours[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    uint64_t expected, sum;
+
+    for (int i = 0; i < rounds; i++) {
+        hosted_native(true);
+        native[i] = (double)run_once(index, works[index].n, true, &expected);
+        hosted_native(false);
+        run_once(index, works[index].small, false, &sum); /* translates */
+        ours[i] = (double)run_once(index, works[index].n, false, &sum);
+        ratio[i] = ours[i] / native[i];
+        if (sum != expected) {
+            die("wrong result of", works[index].name);
+        }
+    }
+    double m = middle(ratio, rounds), a = middle(native, rounds), b = middle(ours, rounds);
+
+    printf("work %s %.0f %.0f %.0f %.0f %.4f %llx\n", works[index].name, native[0], a, ours[0], b, m,
+           (unsigned long long)sum);
+    fflush(stdout);
+}
+
+/* ---- cold translation ---- */
+
+/* Copy .text of an ELF file to `at`; its length. */
+static size_t load_text(const char *path, uint8_t *at)
+{
+    static uint8_t file[128 << 20];
+    size_t size = load(path, file, sizeof(file));
+    const Elf64_Ehdr *eh = (const void *)file;
+
+    if (size < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_shoff + eh->e_shnum * sizeof(Elf64_Shdr) > size) {
+        die("not an ELF file with sections:", path);
+    }
+    const Elf64_Shdr *sh = (const void *)(file + eh->e_shoff);
+    const char *names = (const char *)file + sh[eh->e_shstrndx].sh_offset;
+
+    for (unsigned i = 0; i < eh->e_shnum; i++) {
+        if (!strcmp(names + sh[i].sh_name, ".text") && sh[i].sh_offset + sh[i].sh_size <= size) {
+            size_t n = sh[i].sh_size < TEXT_MAX ? sh[i].sh_size : TEXT_MAX;
+
+            memcpy(at, file + sh[i].sh_offset, n);
+            return n;
+        }
+    }
+    die("no .text in", path);
+}
+
+struct cold {
+    uint64_t bytes, insns, tbs, cache, cycles;
+};
+
+/* Translate all of [base, base + len), block after block; what fills the room between functions is left out. */
+static struct cold translate_all_of(uint64_t base, size_t len)
+{
+    struct CPUState *cpu = hosted_cpu();
+    struct cold c = {0};
+    uint64_t pc = base, start = __rdtsc();
+
+    while (pc < base + len) {
+        if (*(const uint8_t *)pc == 0xcc) {
+            pc++;
+            continue;
+        }
+        const struct TranslationBlock *tb = tb_gen_code(cpu, pc, 3 | HF_CS64_MASK, 0);
+
+        c.tbs++;
+        c.bytes += tb->size;
+        c.insns += tb->icount;
+        c.cache += tb->tc.size;
+        pc += tb->size;
+    }
+    c.cycles = __rdtsc() - start;
+    return c;
+}
+
+static uint64_t decode_all_of(const uint8_t *text, size_t len, uint64_t *insns)
+{
+    struct insn insn;
+    uint64_t start = __rdtsc();
+    size_t at = 0;
+
+    for (*insns = 0; at + INSN_MAX_LEN < len; ++*insns) {
+        insn_decode(&insn, text + at, INSN_MAX_LEN);
+        at += insn.len;
+    }
+    return __rdtsc() - start;
+}
+
+static void bench_cold(const char *path, int rounds)
+{
+    size_t len = load_text(path, (uint8_t *)HOSTED_FAR_BASE);
+    struct cold best = {.cycles = ~0ull};
+    uint64_t insns, decode = ~0ull;
+
+    for (int i = 0; i < rounds; i++) {
+        struct cold c = translate_all_of(HOSTED_FAR_BASE, len);
+
+        tb_flush(hosted_cpu());
+        hosted_forget(HOSTED_FAR_BASE, len);
+        best = c.cycles < best.cycles ? c : best;
+        uint64_t d = decode_all_of((const uint8_t *)HOSTED_FAR_BASE, len, &insns);
+        decode = d < decode ? d : decode;
+    }
+    printf("cold %llu %llu %llu %llu %llu\n", (unsigned long long)best.bytes, (unsigned long long)best.insns,
+           (unsigned long long)best.tbs, (unsigned long long)best.cache, (unsigned long long)best.cycles);
+    printf("decode %llu %llu\n", (unsigned long long)insns, (unsigned long long)decode);
+}
+
+static bool wanted(const char *name, int argc, char **argv)
+{
+    for (int i = 4; i < argc; i++) {
+        if (!strcmp(argv[i], name)) {
+            return true;
+        }
+    }
+    return argc <= 4;
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 2 ? atoi(argv[2]) : 0;
+
+    if (rounds < 1 || rounds > ROUNDS_MAX) {
+        die("usage:", "hosted-bench IMAGE ROUNDS [ELF [name ...]]");
+    }
+    hosted_code_size = 16 << 20;
+    hosted_init();
+    hosted_guest_fp[24] = 0x80; /* MXCSR = 0x1f80 */
+    hosted_guest_fp[25] = 0x1f;
+    load(argv[1], (void *)IMAGE_AT, STACK_TOP - IMAGE_AT - 0x10000);
+    for (unsigned i = 0; works[i].name; i++) {
+        if ((!works[i].avx || __builtin_cpu_supports("avx2")) && wanted(works[i].name, argc, argv)) {
+            bench_work(i, rounds);
+        }
+    }
+    if (argc > 3 && *argv[3] && wanted("cold", argc, argv)) {
+        bench_cold(argv[3], rounds);
+    }
+    return 0;
+}
