@@ -136,6 +136,7 @@ void machine_init(struct CPUState *cpu, const struct conf *conf)
         .serial_out = serial_out,
         .debugcon_out = serial_out,
         .debug_exit = debug_exit,
+        .counter = guest_counter,
         .reset = reset,
         .power_off = power_off,
         .irq_changed = irq_changed,

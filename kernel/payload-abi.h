@@ -20,6 +20,33 @@
 #define PAYLOAD_MEM_NVS      4
 #define PAYLOAD_MEM_BAD      5
 
+/*
+ * The counter port, mode = translate only: write an index, read a dword. Natively nothing answers there (all-ones), and
+ * 0 is selected at the start, so a payload looks for PAYLOAD_COUNTER_MAGIC before it writes. Counters count up from some
+ * value and wrap. Append-only: an index never changes its meaning.
+ */
+#define PAYLOAD_COUNTER_PORT  0x4e44
+#define PAYLOAD_COUNTER_MAGIC 0x4e54444eu /* "NDTN" */
+#define PAYLOAD_COUNTERS(X)                                                                         \
+    X(SMC_FAULT, 16)      /* stores that met a page with translated code */                        \
+    X(SMC_FAULT_MISS, 17) /* those that changed no byte of it */                                   \
+    X(TB_GEN, 18)         /* translation blocks made */                                            \
+    X(TB_INVALIDATED, 19) /* killed by a store */                                                  \
+    X(TB_FLUSH, 20)       /* times that all were dropped */                                        \
+    X(REDO_TB, 21)        /* stores executed alone, after their block was left */                  \
+    X(PAGE_PROTECT, 22)                                                                            \
+    X(PAGE_UNPROTECT, 23)                                                                          \
+    X(EXIT_IRQ, 24)       /* interrupts of the host that ended a stay in the code cache */         \
+    X(PAGE_STATE, 25)     /* pages whose treatment was changed because of how they are used */     \
+    X(MMIO, 26)           /* accesses to memory of devices */
+enum {
+    PAYLOAD_COUNTER_PROBE = 0, /* PAYLOAD_COUNTER_MAGIC */
+    PAYLOAD_COUNTER_CHECK = 1, /* runs the consistency checkers; the number of violations, each also printed */
+#define X(name, index) PAYLOAD_COUNTER_##name = (index),
+    PAYLOAD_COUNTERS(X)
+#undef X
+};
+
 struct payload_mem {
     uint64_t base;
     uint64_t len;

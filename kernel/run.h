@@ -28,6 +28,11 @@ int machine_irq_ack(void);
 uint32_t machine_inport(uint16_t port, unsigned size);
 void machine_outport(uint16_t port, unsigned size, uint32_t value);
 
+/* ---- guest-counters.c ---- */
+
+/* What the guest reads at the counter port (docs/payload-abi.md): a counter of vcpu0, or the checkers' verdict. */
+uint32_t guest_counter(void *opaque, uint32_t index);
+
 /* ---- dbt-host.c ---- */
 
 /* Frames for the code cache, tables and vCPU page, mapped in both views. 0 or -ENOMEM. */

@@ -52,6 +52,7 @@ static void init_devices(struct vmachine *m)
     port92_init(&m->port92, &reset);
     acpi_pm_init(&m->acpi_pm, &clock, &sci, cfg->power_off, cfg->opaque);
     m->debug_exit = (struct debug_exit){.exit = cfg->debug_exit, .opaque = cfg->opaque};
+    m->counters = (struct counter_port){.read = cfg->counter, .opaque = cfg->opaque};
     m->debugcon = (struct debugcon){.out = cfg->debugcon_out, .opaque = cfg->opaque};
 }
 
@@ -75,6 +76,7 @@ static void init_bus(struct vmachine *m)
         {VMACHINE_ACPI_PM, ACPI_PM_PORTS, acpi_pm_access, &m->acpi_pm, "acpi-pm"},
         {0x00e9, 1, debugcon_access, &m->debugcon, "debugcon"},
         {0x00f4, DEBUG_EXIT_PORTS, debug_exit_access, &m->debug_exit, "debug-exit"},
+        {COUNTER_PORT_BASE, COUNTER_PORTS, counter_port_access, &m->counters, "counters"},
         {0x03c0, VGA_PORTS, vga_absent_access, NULL, "vga"},
         {0x04d0, ELCR_PORTS, pic_elcr_access, &m->pic, "elcr"},
     };

@@ -29,6 +29,8 @@ struct vmachine_config {
     void (*debugcon_out)(void *opaque, uint8_t byte);
     /* Port 0xf4: the guest ends the run. Returns; vmachine_outport()'s caller sees to the end. */
     void (*debug_exit)(void *opaque, uint32_t value, unsigned size);
+    /* The counter port: the value of counter `index`, all-ones if there is none. */
+    uint32_t (*counter)(void *opaque, uint32_t index);
     /* The guest asks for a reset; as above. reason is a constant, for the log. */
     void (*reset)(void *opaque, const char *reason);
     /* The guest switches the machine off; as above. */
@@ -58,6 +60,7 @@ struct vmachine {
     struct acpi_pm acpi_pm;
     struct debug_exit debug_exit;
     struct debugcon debugcon;
+    struct counter_port counters;
 };
 
 /* Power-on, and power-on again. *m must stay where it is. */

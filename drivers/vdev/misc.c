@@ -60,6 +60,20 @@ enum vdev_result debugcon_access(void *dev, struct vdev_access *acc)
     return VDEV_HANDLED;
 }
 
+enum vdev_result counter_port_access(void *dev, struct vdev_access *acc)
+{
+    struct counter_port *c = dev;
+
+    if (acc->write) {
+        if (acc->size == 4 && acc->offset == 0) {
+            c->index = acc->value;
+        }
+    } else {
+        acc->value = acc->size == 4 && acc->offset == 0 && c->read ? c->read(c->opaque, c->index) : 0xffffffff;
+    }
+    return VDEV_HANDLED;
+}
+
 enum vdev_result vga_absent_access(void *dev, struct vdev_access *acc)
 {
     if (!acc->write) {

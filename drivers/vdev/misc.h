@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Devices of one register or none: port 0x92, debug exit, debug console, the absent VGA
+/* Devices of one register or none: port 0x92, debug exit, debug console, counters, the absent VGA
  * (drivers/vdev/misc.c). */
 #ifndef DRIVERS_VDEV_MISC_H
 #define DRIVERS_VDEV_MISC_H
@@ -30,6 +30,19 @@ struct debugcon {
     void *opaque;
 };
 enum vdev_result debugcon_access(void *dev, struct vdev_access *acc);
+
+/*
+ * The monitor's counters (docs/payload-abi.md). A dword written selects one, a dword read is its low half. 0 is selected at
+ * power-on, so a guest can look for the magic number without having written anything.
+ */
+#define COUNTER_PORT_BASE 0x4e44
+#define COUNTER_PORTS     4
+struct counter_port {
+    uint32_t (*read)(void *opaque, uint32_t index); /* may be NULL: all read as all-ones */
+    void *opaque;
+    uint32_t index;
+};
+enum vdev_result counter_port_access(void *dev, struct vdev_access *acc);
 
 /* No display adapter: reads all-ones. dev is not used. */
 enum vdev_result vga_absent_access(void *dev, struct vdev_access *acc);

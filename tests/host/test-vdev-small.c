@@ -384,6 +384,32 @@ static void test_debug_ports(void **state)
     assert_int_equal(acc.value & 0xffff, 0xffff);
 }
 
+static uint32_t on_counter(void *opaque, uint32_t index)
+{
+    return *(uint32_t *)opaque + index;
+}
+
+static void test_counter_port(void **state)
+{
+    uint32_t base = 0x1000;
+    struct counter_port c = {.read = on_counter, .opaque = &base};
+    struct vdev_access acc = {.size = 4};
+
+    assert_int_equal(counter_port_access(&c, &acc), VDEV_HANDLED);
+    assert_int_equal(acc.value, 0x1000); /* 0 is selected before anything is written */
+    acc = (struct vdev_access){.size = 4, .write = true, .value = 0x20};
+    assert_int_equal(counter_port_access(&c, &acc), VDEV_HANDLED);
+    test_out(counter_port_access, &c, 0, 7); /* a byte selects nothing and is answered with nothing */
+    test_out(counter_port_access, &c, 2, 9);
+    assert_int_equal(test_in(counter_port_access, &c, 0), 0xff);
+    acc = (struct vdev_access){.size = 4};
+    counter_port_access(&c, &acc);
+    assert_int_equal(acc.value, 0x1020);
+    c.read = NULL;
+    counter_port_access(&c, &acc);
+    assert_int_equal(acc.value, 0xffffffff);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_port61),
         cmocka_unit_test(test_port92),
         cmocka_unit_test(test_debug_ports),
+        cmocka_unit_test(test_counter_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@ payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-fo
             smc-alias smc-chain smc-flush smc-interrupt smc-mixed-page smc-next-insn smc-own-insn smc-page-edge smc-random \
             smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault
 
-payload-lib-objs := crt0.o start.o console.o case.o fpu.o string.o trap-entry.o trap.o page.o irq.o snippet.o random-code.o random-run.o printf.o
+payload-lib-objs := crt0.o start.o console.o case.o fpu.o string.o trap-entry.o trap.o page.o irq.o snippet.o random-code.o random-run.o smc.o printf.o
 
 PAYLOAD_CFLAGS := $(STD) $(WARN) -O2 -ffreestanding -fno-strict-aliasing -fno-pic -fno-pie -mno-red-zone \
                   -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \

@@ -46,6 +46,12 @@ static bool wanted(const char *name)
 
 int run_cases(const char *payload, const struct test_case *cases, size_t count)
 {
+    return run_cases_between(payload, cases, count, NULL, NULL);
+}
+
+int run_cases_between(const char *payload, const struct test_case *cases, size_t count, void (*before)(void),
+                      void (*after)(void))
+{
     unsigned passed = 0, failed = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -55,7 +61,13 @@ int run_cases(const char *payload, const struct test_case *cases, size_t count)
             printf("SKIP %s\n", case_name);
             continue;
         }
+        if (before) {
+            before();
+        }
         cases[i].run();
+        if (after) {
+            after();
+        }
         if (case_failures) {
             failed++;
         } else {

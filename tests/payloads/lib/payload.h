@@ -33,6 +33,9 @@ struct test_case {
  * `only=a,b` and `skip=a,b`.
  */
 int run_cases(const char *payload, const struct test_case *cases, size_t count);
+/* The same, with a function called before and one after each case (it may make checks); either may be NULL. */
+int run_cases_between(const char *payload, const struct test_case *cases, size_t count, void (*before)(void),
+                      void (*after)(void));
 
 /* A failed check prints what was expected and what was found, and the case goes on. */
 #define CHECK_EQ(got, expected)                                                                    \

@@ -12,9 +12,9 @@
 static uint8_t *make_function(void)
 {
     uint8_t *code = page_alloc();
-    uint8_t *p = EMIT(code, INSN_MOV_EAX, 0x11, 0, 0, 0);
 
-    *p = INSN_RET;
+    emit_return(code, 0x11);
+    smc_guard(code + SMC_FREE);
     return code;
 }
 
@@ -22,6 +22,7 @@ static void patch_through(uint64_t write_va, uint64_t run_va)
 {
     volatile uint32_t *imm = (volatile uint32_t *)(write_va + 1);
 
+    smc_stores(199);
     for (uint32_t v = 1; v < 200; v++) {
         *imm = v;
         CHECK_EQ(call((void *)run_va, 0, 0), v);
@@ -61,10 +62,8 @@ static void written_before(void)
     page_map(RW, (uint64_t)code, PTE_P | PTE_W);
     page_map(RX, (uint64_t)code, PTE_P);
     for (uint32_t v = 1; v < 100; v++) {
-        uint8_t *p = EMIT((uint8_t *)RW, INSN_MOV_EAX);
-
-        p = emit32(p, v);
-        *p = INSN_RET;
+        emit_return((uint8_t *)RW, v);
+        smc_stores(3);
         CHECK_EQ(call((void *)RX, 0, 0), v);
     }
 }
@@ -97,6 +96,7 @@ static void straddles_itself(void)
         *(volatile uint8_t *)(RX + 1) = (uint8_t)v;
         CHECK_EQ(call((void *)(RX + 4094), 0, 0), v << 16 | (v + 1) << 8 | 0x11);
         *(volatile uint8_t *)(RX + 1) = 0;
+        smc_stores(4);
     }
 }
 
@@ -114,6 +114,7 @@ static void large_page(void)
 
     p = emit32(p, 0);
     *p = INSN_RET;
+    smc_stores(100); /* not those to the rest of the large page */
     for (uint32_t v = 0; v < 100; v++) {
         *(volatile uint32_t *)(code + 1) = v;
         *(volatile uint32_t *)(va + 0x6000 + v * 4096) = v;
@@ -133,11 +134,33 @@ static void many_addresses(void)
     for (uint64_t i = 0; i < N; i++) {
         page_map(RX + i * 0x200000, (uint64_t)code, PTE_P | PTE_W);
     }
+    smc_stores(64);
     for (uint32_t v = 0; v < 64; v++) {
         *(volatile uint32_t *)(RX + v % N * 0x200000 + 1) = v;
         for (uint64_t i = 0; i < N; i++) {
             CHECK_EQ(call((void *)(RX + i * 0x200000), 0, 0), v);
         }
+    }
+}
+
+/* The writer stores through one mapping and falls into the code at another with no jump between (case 32). */
+static void no_jump_between(void)
+{
+    for (unsigned distance = 0; distance <= 64; distance += 8) {
+        uint8_t *code = page_alloc();
+        /* mov %dil, 1(%rsi, %rdx): the immediate below, through the alias; nops; mov $0x11, %eax; ret */
+        uint8_t *p = EMIT(code, 0x40, 0x88, 0x7c, 0x16, 0x01);
+
+        page_map(RX, (uint64_t)code, PTE_P);
+        page_map(RW, (uint64_t)code, PTE_P | PTE_W | PTE_NX);
+        for (unsigned i = 0; i < distance; i++) {
+            *p++ = INSN_NOP;
+        }
+        emit_return(p, 0x11);
+        for (uint64_t v = 0; v < 30; v++) {
+            CHECK_EQ(((code_fn *)RX)(v, RW, (uint64_t)(p - code), 0), v);
+        }
+        smc_stores(30);
     }
 }
 
@@ -147,8 +170,8 @@ int main(void)
         {"two-mappings", two_mappings},     {"mapped-later", mapped_later},
         {"written-before", written_before}, {"high-and-identity", high_and_identity},
         {"straddles-itself", straddles_itself}, {"large-page", large_page},
-        {"many-addresses", many_addresses},
+        {"many-addresses", many_addresses}, {"no-jump-between", no_jump_between},
     };
     paging_init();
-    return run_cases("smc-alias", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-alias", cases, ARRAY_SIZE(cases));
 }

@@ -5,13 +5,6 @@
  */
 #include "tests/payloads/lib/smc.h"
 
-static uint8_t *emit_return(uint8_t *p, uint32_t v)
-{
-    p = EMIT(p, INSN_MOV_EAX);
-    p = emit32(p, v);
-    return EMIT(p, INSN_RET);
-}
-
 /* Many callers jump to one target; the target is replaced between calls. */
 static void target_of_many(void)
 {
@@ -30,6 +23,7 @@ static void target_of_many(void)
             CHECK_EQ(call(callers + i * 16, 0, 0), round);
         }
         emit_return(target, round + 1);
+        smc_stores(3);
     }
 }
 
@@ -47,6 +41,7 @@ static void jump_switched(void)
         emit32(code + 1, (uint32_t)(targets + (i & 1) * 64 - (code + 5)));
         CHECK_EQ(call(code, 0, 0), 1 + (i & 1));
     }
+    smc_stores(n);
 }
 
 /* A calls B calls C; C patches A and B while they are on the stack: the return runs new bytes. */
@@ -71,6 +66,7 @@ static void patched_while_active(void)
         EMIT(p, 0x31, 0xc0, INSN_RET);
         CHECK_EQ(call(a, v, 0), 2 * v);
         CHECK_EQ(call(a, v + 1, 0), 2 * (v + 1));
+        smc_stores(3 + 3 + 5 + 4);
     }
 }
 
@@ -87,6 +83,7 @@ static void return_address_patched(void)
         EMIT(p, 0x40, 0x88, 0x7a, 1, INSN_RET); /* mov %dil, 1(%rdx); ret */
         CHECK_EQ(call(code, v, 0), v);
         CHECK_EQ(call(code, v ^ 0x55, 0), v ^ 0x55);
+        smc_stores(6 + 2);
     }
 }
 
@@ -109,6 +106,7 @@ static void cycle(void)
 
     __asm__ volatile("call *%2" : "+a"(rax), "+D"(rdi) : "r"(a) : "memory", "cc");
     CHECK_EQ(rax, 100 * 101 / 2);
+    smc_stores(101);
 }
 
 /* Functions appended to a page that is already executed, each called at once; then all again, overwritten. */
@@ -120,6 +118,7 @@ static void append_functions(void)
     for (uint32_t round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < N; i++) {
             emit_return(code + i * 8, i + round);
+            smc_stores(3);
             CHECK_EQ(call(code + i * 8, 0, 0), i + round);
             if (i) {
                 CHECK_EQ(call(code + (i - 1) * 8, 0, 0), i - 1 + round);
@@ -144,6 +143,7 @@ static void through_table(void)
         table[0] = table[1];
         table[1] = swap;
         CHECK_EQ(call(*(const void *volatile *)&table[0], 0, 0), v + 1000);
+        smc_stores(6);
         table[1] = table[0];
         table[0] = swap;
     }
@@ -160,5 +160,5 @@ int main(void)
         {"append-functions", append_functions},
         {"through-table", through_table},
     };
-    return run_cases("smc-chain", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-chain", cases, ARRAY_SIZE(cases));
 }

@@ -46,11 +46,13 @@ static void overflow(void)
         uint8_t *page = code + first / PER_PAGE % PAGES * 4096;
 
         fill_page(page, first);
+        smc_stores(1);
         for (uint32_t i = 0; i < PER_PAGE; i++) {
             CHECK_EQ(call(page + i * SLOT, 0, 0), first + i + 1);
         }
         CHECK_EQ(call(survivor, 0, 0), 1000001);
     }
+    smc_stores((PAGES + 1) * (BRANCHES + 8ull));
     emit_function(survivor, 2000000);
     CHECK_EQ(call(survivor, 0, 0), 2000001);
     /* The pages as data: every store must get through, and then code again. */
@@ -78,6 +80,7 @@ static void loop_fills_cache(void)
         sum += call(code, 0, 0);
     }
     CHECK_EQ(sum, n * (n + 1) / 2);
+    smc_stores(2 * n);
 }
 
 int main(void)
@@ -86,5 +89,5 @@ int main(void)
         {"overflow", overflow},
         {"loop-fills-cache", loop_fills_cache},
     };
-    return run_cases("smc-flush", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-flush", cases, ARRAY_SIZE(cases));
 }

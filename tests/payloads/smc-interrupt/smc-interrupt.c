@@ -33,6 +33,7 @@ static void counter(bool user)
         snippet_state(&s, user);
         s.rflags |= FLAG_IF;
         s.gpr[RBX] = rounds;
+        smc_stores(1 + rounds);
         cpu_run(&s);
         CHECK_EQ(s.vector, 0x80);
         CHECK_EQ(s.gpr[RAX], rounds);
@@ -68,6 +69,7 @@ static void spin_patched(void)
 
         trap_handler(IRQ_BASE, patch_spin);
         PUT(0, 0xeb, 0xfe, 0xcd, 0x80);
+        smc_stores(2);
         snippet_state(&s, i & 1);
         s.rflags |= FLAG_IF;
         cpu_run(&s);
@@ -90,6 +92,7 @@ static void loop_patched(void)
         struct cpu_state s;
 
         trap_handler(IRQ_BASE, patch_loop);
+        smc_stores(3);
         PUT(0, 0xff, 0xc0, 0xe9, 0x39, 0, 0, 0);                /* 0: inc %eax; jmp 40 */
         PUT(0x40, 0x66, 0x90, 0xff, 0xc3, 0xe9, 0xb7, 0xff, 0xff, 0xff); /* 40: nop; inc %ebx; jmp 0 */
         snippet_state(&s, i & 1);
@@ -118,6 +121,7 @@ static void halt_patched(void)
         struct cpu_state s;
 
         trap_handler(IRQ_BASE, patch_halt);
+        smc_stores(2);
         PUT(0, 0xfb, 0xf4, 0xeb, 0xfc);
         snippet_state(&s, false);
         cpu_run(&s);
@@ -143,6 +147,7 @@ static void sti_shadow_store(void)
         struct cpu_state s;
 
         trap_handler(IRQ_BASE, stop);
+        smc_stores(2);
         PUT(0, 0xfb, 0x89, 0x1d, 1, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0xcd, 0x80); /* sti; mov %ebx, 1f+1; 1: mov */
         snippet_state(&s, false);
         s.gpr[RBX] = i;
@@ -170,5 +175,5 @@ int main(void)
     trap_handler(IRQ_BASE, on_tick);
     pit_start(HZ);
     pic_unmask(0);
-    return run_cases("smc-interrupt", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-interrupt", cases, ARRAY_SIZE(cases));
 }

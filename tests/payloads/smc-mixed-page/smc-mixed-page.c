@@ -5,13 +5,6 @@
  */
 #include "tests/payloads/lib/smc.h"
 
-static uint8_t *emit_return(uint8_t *p, uint32_t v)
-{
-    p = EMIT(p, INSN_MOV_EAX);
-    p = emit32(p, v);
-    return EMIT(p, INSN_RET);
-}
-
 /* `functions` functions on a page, and a counter that a loop on another page increments. */
 static void counter_beside(unsigned functions)
 {
@@ -23,6 +16,8 @@ static void counter_beside(unsigned functions)
         emit_return(page + i * 8, i);
         CHECK_EQ(call(page + i * 8, 0, 0), i);
     }
+    smc_guard(page + 2048);
+    smc_stores(functions * 3 + n);
     for (uint64_t i = 0; i < n; i++) {
         ++*counter;
     }
@@ -52,6 +47,8 @@ static void own_page(void)
     p = emit32(p, 2048 - 8);
     p = EMIT(p, 1, 0x48, 0xff, 0xcf, 0x75, 0xf3);
     *p = INSN_RET;
+    smc_guard(page + 1024);
+    smc_stores(n);
     call(page, n, 0);
     CHECK_EQ(*(uint64_t *)(page + 2048), n);
 }
@@ -76,6 +73,8 @@ static void own_page_forms(void)
     *p = INSN_RET;
     uint8_t *elsewhere = page_alloc();
 
+    smc_guard(page + 1024);
+    smc_stores(5000 * 5);
     CHECK_EQ(call(page, 5000, (uint64_t)page + 2048), call(page, 5000, (uint64_t)elsewhere));
     CHECK_EQ(memcmp(page + 2048, elsewhere, 64), 0);
     checksum_print("own-page-forms", checksum_add(CHECKSUM_INIT, elsewhere, 64));
@@ -85,6 +84,8 @@ static void own_page_forms(void)
 static void code_on_stack(void)
 {
     volatile uint64_t sum = 0;
+
+    smc_unbounded(); /* every push of the compiled code is a store to this page */
 
     for (uint32_t v = 0; v < 200; v++) {
         uint8_t code[32] __attribute__((aligned(16)));
@@ -103,6 +104,7 @@ static void sweep(void)
     uint8_t *page = page_alloc();
 
     for (unsigned round = 0; round < 20; round++) {
+        smc_stores(3 + 250 + 261);
         emit_return(page + 2000, round);
         CHECK_EQ(call(page + 2000, 0, 0), round);
         for (unsigned i = 0; i < 2000; i += 8) {
@@ -123,5 +125,5 @@ int main(void)
         {"own-page", own_page},             {"own-page-forms", own_page_forms},
         {"code-on-stack", code_on_stack},   {"sweep", sweep},
     };
-    return run_cases("smc-mixed-page", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-mixed-page", cases, ARRAY_SIZE(cases));
 }

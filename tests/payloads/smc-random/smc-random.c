@@ -169,7 +169,10 @@ static void constants(void)
     uint8_t *pages = pages_alloc(PAGES + 1);
 
     arena = pages + 4096 - 3; /* a slot's immediate straddles each page boundary */
-    run_steps(cmdline_number("seed=", 1), (unsigned)cmdline_number("steps=", 6000));
+    unsigned steps = (unsigned)cmdline_number("steps=", 6000);
+
+    smc_stores(SLOTS + 4ull * steps);
+    run_steps(cmdline_number("seed=", 1), steps);
 }
 
 /* Random ALU code, of which single instructions are regenerated between runs; checksummed like alu-checksum. */
@@ -181,6 +184,7 @@ static void random_code(void)
     uint64_t sum = CHECKSUM_INIT;
     enum { CELL = 64 };
 
+    smc_stores(300 * 48); /* a third of them would do */
     for (unsigned round = 0; round < 300; round++) {
         struct random_regs regs;
 
@@ -210,5 +214,5 @@ int main(void)
     static const struct test_case cases[] = {{"constants", constants}, {"random-code", random_code}};
 
     fpu_enable();
-    return run_cases("smc-random", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-random", cases, ARRAY_SIZE(cases));
 }

@@ -39,15 +39,33 @@ static uint8_t *make(uint8_t *code, uint8_t op, bool down)
     return rep;
 }
 
+/* Executed with nothing to do, which leaves all of the sled: not at all, once, or until it is linked. */
+static void warm_up(const uint8_t *code, enum heat heat)
+{
+    uint8_t *far = heat == HOT ? page_alloc() : NULL;
+    struct result r;
+
+    if (heat == HOT) {
+        emit_jmp(far, code);
+    }
+    for (unsigned i = 0; i < (heat == COLD ? 0 : heat == WARM ? 1 : 20); i++) {
+        run_string(&r, heat == HOT ? far : code, far, far, 0, 0);
+        CHECK_EQ(r.executed, SLED / 2);
+    }
+}
+
 /* Fill [rep, rep + bytes) upwards with nops; returns the iterations that were left over. */
-static uint64_t over_itself(uint8_t op, unsigned size, unsigned bytes)
+static uint64_t over_itself_at(uint8_t op, unsigned size, unsigned bytes, enum heat heat)
 {
     static uint8_t nops[64];
     uint8_t *code = page_alloc();
     uint8_t *rep = make(code, op, false);
     struct result r;
 
+    smc_guard(code + 1024);
     memset(nops, INSN_NOP, sizeof(nops));
+    warm_up(code, heat);
+    smc_stores(1);
     run_string(&r, code, rep, nops, bytes / size, INSN_NOP);
     uint64_t done = bytes - r.rcx * size;
 
@@ -60,7 +78,19 @@ static uint64_t over_itself(uint8_t op, unsigned size, unsigned bytes)
     if (done % 2 == 0) { /* else it begins with half an instruction */
         CHECK_EQ(r.executed, (SLED + 2 - done) / 2);
     }
+    smc_check_guards();
     return r.rcx;
+}
+
+/* For each heat; returns the iterations that were left over in all. */
+static uint64_t over_itself(uint8_t op, unsigned size, unsigned bytes)
+{
+    uint64_t left = 0;
+
+    for (enum heat heat = COLD; heat <= HOT; heat++) {
+        left += over_itself_at(op, size, bytes, heat);
+    }
+    return left;
 }
 
 static void stosb_itself(void)
@@ -94,51 +124,94 @@ static void completes(void)
 }
 
 /* Downwards: starts above the instruction and runs over it; may stop with the opcode's first byte (F3: pause) left. */
+static void down(uint8_t op)
+{
+    for (enum heat heat = COLD; heat <= HOT; heat++) {
+        static uint8_t nops[64];
+        uint8_t *code = page_alloc();
+        uint8_t *rep = make(code, op, true);
+        struct result r;
+
+        smc_guard(code + 1024);
+        memset(nops, INSN_NOP, sizeof(nops));
+        warm_up(code, heat);
+        smc_stores(1);
+        run_string(&r, code, rep + 31, nops + 31, 32, INSN_NOP);
+        CHECK(r.rcx <= 1);
+        CHECK_EQ(r.rdi, (uint64_t)rep - 1 + r.rcx);
+        CHECK_EQ(rep[0], r.rcx ? 0xf3 : INSN_NOP);
+        CHECK_EQ(r.executed, (SLED + 2 - 32) / 2);
+        smc_check_guards();
+    }
+}
+
 static void stosb_down(void)
 {
-    uint8_t *code = page_alloc();
-    uint8_t *rep = make(code, 0xaa, true);
-    struct result r;
+    down(0xaa);
+}
 
-    run_string(&r, code, rep + 31, rep, 32, INSN_NOP);
-    CHECK(r.rcx <= 1);
-    CHECK_EQ(r.rdi, (uint64_t)rep - 1 + r.rcx);
-    CHECK_EQ(rep[0], r.rcx ? 0xf3 : INSN_NOP);
-    CHECK_EQ(r.executed, (SLED + 2 - 32) / 2);
+static void movsb_down(void)
+{
+    down(0xa4);
 }
 
 /* A whole page, the instruction in its middle. */
 static void page_over_itself(void)
 {
-    uint8_t *code = pages_alloc(2);
-    struct result r;
+    for (enum heat heat = COLD; heat <= HOT; heat++) {
+        uint8_t *code = pages_alloc(2);
+        struct result r;
 
-    memset(code, INSN_NOP, 4096);
-    memset(code + 4096, INSN_RET, 16);
-    uint8_t *rep = make(code + 0x7c0, 0xaa, false);
+        memset(code, INSN_NOP, 4096);
+        memset(code + 4096, INSN_RET, 16);
+        uint8_t *rep = make(code + 0x7c0, 0xaa, false);
 
-    rep[2 + SLED] = INSN_NOP;
-    run_string(&r, code + 0x7c0, code, code, 4096, INSN_NOP);
-    uint64_t done = 4096 - r.rcx;
+        warm_up(code + 0x7c0, heat);
+        rep[2 + SLED] = INSN_NOP;
+        smc_stores(2);
+        run_string(&r, code + 0x7c0, code, code, 4096, INSN_NOP);
+        uint64_t done = 4096 - r.rcx;
 
-    CHECK_EQ(r.rdi, (uint64_t)code + done);
-    CHECK(done >= 0x7c2);
-    for (unsigned i = 0x7c0; i < 0x7c0 + SLED; i++) {
-        CHECK(code[i] == INSN_NOP || i >= done);
+        CHECK_EQ(r.rdi, (uint64_t)code + done);
+        CHECK(done >= 0x7c2);
+        for (unsigned i = 0x7c0; i < 0x7c0 + SLED; i++) {
+            CHECK(code[i] == INSN_NOP || i >= done);
+        }
     }
 }
 
 /* Overwrite code ahead of the instruction only: every engine must do this right. */
 static void stosb_ahead(void)
 {
-    for (unsigned n = 1; n <= 32; n++) {
+    for (enum heat heat = COLD; heat <= HOT; heat++) {
+        for (unsigned n = 1; n <= 32; n++) {
+            uint8_t *code = page_alloc();
+            uint8_t *rep = make(code, 0xaa, false);
+            struct result r;
+
+            warm_up(code, heat);
+            smc_stores(1);
+            run_string(&r, code, rep + 2, rep, n * 2, INSN_NOP);
+            CHECK_EQ(r.rcx, 0);
+            CHECK_EQ(r.executed, SLED / 2 - n);
+        }
+    }
+}
+
+/* A copy downwards of the sled onto itself, 8 bytes further: what was nops there before executes as the copied bytes. */
+static void copy_overlapping(void)
+{
+    for (unsigned n = 8; n <= 48; n += 8) {
         uint8_t *code = page_alloc();
-        uint8_t *rep = make(code, 0xaa, false);
+        uint8_t *rep = make(code, 0xa4, true);
         struct result r;
 
-        run_string(&r, code, rep + 2, rep, n * 2, INSN_NOP);
+        warm_up(code, HOT);
+        memset(rep + 2 + n, INSN_NOP, 8);
+        smc_stores(2);
+        run_string(&r, code, rep + 2 + n + 7, rep + 2 + n - 1, n, 0);
         CHECK_EQ(r.rcx, 0);
-        CHECK_EQ(r.executed, SLED / 2 - n);
+        CHECK_EQ(r.executed, SLED / 2);
     }
 }
 
@@ -150,12 +223,10 @@ static void fill_code_page(void)
 
     for (unsigned v = 0; v < 100; v++) {
         for (unsigned i = 0; i < 4096; i += 8) {
-            uint8_t *p = EMIT(text + i, INSN_MOV_EAX);
-
-            p = emit32(p, v * 4096 + i);
-            *p = INSN_RET;
+            emit_return(text + i, v * 4096 + i);
         }
         memcpy(page, text, 4096);
+        smc_stores(1);
         CHECK_EQ(call(page, 0, 0), v * 4096);
         CHECK_EQ(call(page + 4088, 0, 0), v * 4096 + 4088);
         CHECK_EQ(call(page + 8 * v, 0, 0), v * 4096 + 8 * v);
@@ -168,7 +239,8 @@ int main(void)
         {"stosb-ahead", stosb_ahead},   {"fill-code-page", fill_code_page},
         {"stosb-itself", stosb_itself}, {"movsb-itself", movsb_itself},
         {"movsd-itself", movsd_itself}, {"stosb-down", stosb_down},
+        {"movsb-down", movsb_down},     {"copy-overlapping", copy_overlapping},
         {"page-over-itself", page_over_itself}, {"completes", completes},
     };
-    return run_cases("smc-rep-string", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-rep-string", cases, ARRAY_SIZE(cases));
 }

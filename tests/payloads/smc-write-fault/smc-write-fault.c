@@ -12,6 +12,7 @@ static uint8_t *code; /* `mov $0x11, %eax; int $0x80` at its start, mapped at VA
 
 static void put_target(void)
 {
+    smc_stores(1);
     EMIT(code, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
 }
 
@@ -31,6 +32,7 @@ static void store(uint8_t v, bool user, uint64_t expected_vector, uint64_t error
 {
     struct cpu_state before, s;
 
+    smc_stores(2);
     PUT(0, 0xc6, 0x43, 0x01, v, 0xcd, 0x80);
     snippet_state(&before, user);
     before.gpr[RBX] = VA;
@@ -101,6 +103,7 @@ static void faults_on_second_page(void)
     for (unsigned n = 0; n < 50; n++) {
         struct cpu_state before, s;
 
+        smc_stores(5);
         EMIT(page + 4089, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
         memset(next, 0x90, 8);
         page_map(VA, (uint64_t)page, PTE_P | PTE_W | PTE_U);
@@ -143,6 +146,7 @@ static void allowed_by_handler(void)
         put_target();
         page_map(VA, (uint64_t)code, PTE_P | PTE_U);
         CHECK_EQ(run_target(true), 0x11);
+        smc_stores(2);
         PUT(0, 0xf0, 0xfe, 0x43, 0x01, 0xcd, 0x80); /* lock incb 1(%rbx) */
         snippet_state(&s, n & 1);
         s.gpr[RBX] = VA;
@@ -160,6 +164,7 @@ static void stack_on_code(void)
         struct cpu_state s;
         uint8_t *page = (uint8_t *)SNIPPET_STACK;
 
+        smc_stores(4 + 40); /* the trap's entry saves all registers on this page */
         EMIT(page + 64, INSN_MOV_EAX);
         emit32(page + 65, n);
         EMIT(page + 69, 0x50, 0x59, 0xcd, 0x80); /* push %rax; pop %rcx; int $0x80 */
@@ -179,6 +184,7 @@ static void frame_over_code(void)
         struct cpu_state s;
         uint8_t *page = (uint8_t *)SNIPPET_STACK;
 
+        smc_stores(4 + 3 * 40); /* three traps, as above */
         EMIT(page + 1024, INSN_MOV_EAX, 0x11, 0, 0, 0, 0xcd, 0x80);
         snippet_state(&s, false);
         s.rip = SNIPPET_STACK + 1024;
@@ -218,5 +224,5 @@ int main(void)
     trap_init();
     snippet_init();
     code = page_alloc();
-    return run_cases("smc-write-fault", cases, ARRAY_SIZE(cases));
+    return run_smc_cases("smc-write-fault", cases, ARRAY_SIZE(cases));
 }
