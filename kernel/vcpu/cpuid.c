@@ -55,7 +55,12 @@ static struct {
     uint32_t xcr0;       /* 0: no XSAVE */
     uint32_t xsave_size; /* with every bit of xcr0 set */
     uint32_t phys_bits;
+    bool sysenter64;
 } guest;
+
+/* AuthenticAMD, HygonGenuine: EBX of leaf 0. */
+#define VENDOR_AMD   0x68747541u
+#define VENDOR_HYGON 0x6f677948u
 
 /* XSAVE only if the monitor enabled it, and with a layout that we know: x87 and SSE, then AVX. */
 static void init_xsave(uint32_t host_max, uint32_t l1_ecx)
@@ -104,6 +109,7 @@ void cpuid_init(void)
     host_cpuid(0, 0, r);
     host_max = r[EAX];
     guest.max_basic = MIN(host_max, MAX_BASIC);
+    guest.sysenter64 = r[EBX] != VENDOR_AMD && r[EBX] != VENDOR_HYGON;
     host_cpuid(0x80000000, 0, r);
     host_max_ext = r[EAX];
     guest.max_ext = MIN(host_max_ext, MAX_EXT);
@@ -155,6 +161,8 @@ bool cpu_has_feature(enum cpuid_feature feature)
         return guest.x1_edx & BIT(20);
     case CPUID_FEAT_PGE:
         return guest.l1_edx & BIT(13);
+    case CPUID_FEAT_SYSENTER64:
+        return guest.sysenter64;
     }
     return false;
 }

@@ -39,11 +39,21 @@ int cpu_end_run(struct CPUState *cpu, enum cpu_exit_request why, const char *fmt
     return 1;
 }
 
-int end_run_cs32(struct CPUState *cpu, const char *what, uint16_t selector)
+int refuse_cs32(struct CPUState *cpu, const char *what, uint16_t selector, unsigned cpl)
 {
+    if (cpl == 3) {
+        return 0;
+    }
     return cpu_end_run(cpu, CPU_EXIT_UNSUPPORTED,
                        "32-bit code segment not supported: %s to cs %#x at %#lx", what, selector,
                        cpu->env.eip);
+}
+
+int entered_cs32(struct CPUState *cpu, const char *what)
+{
+    LOG(CPU, "%s to 32-bit code segment %#x at %#lx: not supported, #UD", what,
+        cpu->env.segs[R_CS].selector, cpu->env.eip);
+    return raise_fault(cpu, EXCP06_ILLOP, 0);
 }
 
 const char *exception_name(int vector)

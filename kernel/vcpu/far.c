@@ -40,9 +40,14 @@ static int check_direct(struct CPUState *cpu, struct far_target *t, const char *
         return raise_fault(cpu, EXCP0B_NOSEG, SEL_ERR(t->selector));
     }
     if (!(t->cs.e2 & DESC_L_MASK)) {
-        return end_run_cs32(cpu, what, t->selector);
-    }
-    if (t->cs.e2 & DESC_B_MASK) {
+        if (refuse_cs32(cpu, what, t->selector, cpl)) {
+            return 1;
+        }
+        t->rip = (uint32_t)t->rip;
+        if (t->rip > desc_limit(&t->cs)) {
+            return raise_fault(cpu, EXCP0D_GPF, 0);
+        }
+    } else if (t->cs.e2 & DESC_B_MASK) {
         return raise_fault(cpu, EXCP0D_GPF, SEL_ERR(t->selector));
     }
     t->cpl = (uint8_t)cpl;
@@ -127,11 +132,12 @@ static int resolve(struct CPUState *cpu, const struct insn *insn, struct far_tar
     return is_canonical(t->rip) ? 0 : raise_fault(cpu, EXCP0D_GPF, 0);
 }
 
-static void enter_target(struct CPUState *cpu, const struct far_target *t)
+static int enter_target(struct CPUState *cpu, const struct far_target *t, const char *what)
 {
     cpu->env.cpl = t->cpl;
     load_seg_desc(cpu, R_CS, (uint16_t)((t->selector & ~3u) | t->cpl), &t->cs);
     cpu->env.eip = t->rip;
+    return t->cs.e2 & DESC_L_MASK ? SENS_JUMPED : entered_cs32(cpu, what);
 }
 
 int sens_jmp_far(struct CPUState *cpu, const struct insn *insn)
@@ -141,8 +147,7 @@ int sens_jmp_far(struct CPUState *cpu, const struct insn *insn)
     if (resolve(cpu, insn, &t, false) || set_accessed(cpu, &t.cs)) {
         return SENS_RAISED;
     }
-    enter_target(cpu, &t);
-    return SENS_JUMPED;
+    return enter_target(cpu, &t, "far jmp");
 }
 
 /* Through a gate to an inner level: the TSS's stack gets SS, RSP, CS, RIP; SS becomes null. */
@@ -197,6 +202,5 @@ int sens_call_far(struct CPUState *cpu, const struct insn *insn)
     if (raised) {
         return SENS_RAISED;
     }
-    enter_target(cpu, &t);
-    return SENS_JUMPED;
+    return enter_target(cpu, &t, "far call");
 }

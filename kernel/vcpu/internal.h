@@ -33,8 +33,12 @@ int raise_fault(struct CPUState *cpu, int vector, uint64_t error_code);
 /* End the run: exit_request, exit_msg, EXCP_EXIT. Always 1. */
 int cpu_end_run(struct CPUState *cpu, enum cpu_exit_request why, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The guest asked for a code segment that is not 64-bit. Always 1. */
-int end_run_cs32(struct CPUState *cpu, const char *what, uint16_t selector);
+/* The guest asks for a code segment that is not 64-bit, to run at `cpl`. User code may enter it (0);
+ * for others the run ends (1). */
+int refuse_cs32(struct CPUState *cpu, const char *what, uint16_t selector, unsigned cpl);
+/* User code has entered it, CS and rip are loaded: its first instruction is #UD, whatever it is.
+ * Always 1. */
+int entered_cs32(struct CPUState *cpu, const char *what);
 /* Short name such as "#GP"; "int" for vectors without one. */
 const char *exception_name(int vector);
 /* SDM vol. 3 6.15: `second` was raised while `first` was being delivered. Returns the vector to
@@ -222,6 +226,7 @@ enum cpuid_feature {
     CPUID_FEAT_RDPID,
     CPUID_FEAT_NX,
     CPUID_FEAT_PGE,
+    CPUID_FEAT_SYSENTER64, /* Intel's; on AMD's CPUs sysenter and sysexit are #UD in long mode */
 };
 bool cpu_has_feature(enum cpuid_feature feature);
 /* XCR0 bits that xsetbv may set: a subset of x87, SSE, AVX. */

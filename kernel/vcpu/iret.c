@@ -38,10 +38,24 @@ static int check_return_cs(struct CPUState *cpu, struct far_return *r, const cha
         return raise_fault(cpu, EXCP0B_NOSEG, SEL_ERR(r->cs));
     }
     if (!(r->cs_desc.e2 & DESC_L_MASK)) {
-        return end_run_cs32(cpu, what, r->cs);
+        return refuse_cs32(cpu, what, r->cs, rpl);
     }
     if (r->cs_desc.e2 & DESC_B_MASK) {
         return raise_fault(cpu, EXCP0D_GPF, SEL_ERR(r->cs)); /* L and D both set is reserved */
+    }
+    return 0;
+}
+
+/* rip outside of the code segment: not canonical, or beyond the limit of one that is not 64-bit. */
+static int check_return_rip(struct CPUState *cpu, struct far_return *r)
+{
+    bool code64 = r->cs_desc.e2 & DESC_L_MASK;
+
+    if (!code64) {
+        r->rip = (uint32_t)r->rip;
+    }
+    if (code64 ? !is_canonical(r->rip) : r->rip > desc_limit(&r->cs_desc)) {
+        return raise_fault(cpu, EXCP0D_GPF, 0);
     }
     return 0;
 }
@@ -150,14 +164,11 @@ int sens_iret(struct CPUState *cpu, const struct insn *insn)
     if (check_return_cs(cpu, &r, "iret") || check_return_ss(cpu, &r)) {
         return SENS_RAISED;
     }
-    if (!is_canonical(r.rip)) {
-        return raise_fault(cpu, EXCP0D_GPF, 0);
-    }
-    if (commit_return(cpu, &r)) {
+    if (check_return_rip(cpu, &r) || commit_return(cpu, &r)) {
         return SENS_RAISED;
     }
     load_iret_flags(cpu, flags, size, old_cpl);
-    return SENS_JUMPED;
+    return r.cs_desc.e2 & DESC_L_MASK ? SENS_JUMPED : entered_cs32(cpu, "iret");
 }
 
 /* RSP and SS of an outer return lie behind the bytes that `ret imm16` releases. */
@@ -193,8 +204,8 @@ int sens_retf(struct CPUState *cpu, const struct insn *insn)
     if (SEL_RPL(r.cs) > cpu->env.cpl && pop_outer_stack(cpu, &r, size, release)) {
         return SENS_RAISED;
     }
-    if (!is_canonical(r.rip)) {
-        return raise_fault(cpu, EXCP0D_GPF, 0);
+    if (check_return_rip(cpu, &r) || commit_return(cpu, &r)) {
+        return SENS_RAISED;
     }
-    return commit_return(cpu, &r) ? SENS_RAISED : SENS_JUMPED;
+    return r.cs_desc.e2 & DESC_L_MASK ? SENS_JUMPED : entered_cs32(cpu, "far ret");
 }

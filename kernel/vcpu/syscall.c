@@ -15,6 +15,13 @@ static void load_flat(struct CPUState *cpu, unsigned cpl, uint16_t cs, uint16_t 
     cpu_x86_load_seg_cache(cpu, R_SS, (uint16_t)((ss & ~3u) | cpl), 0, 0xffffffff, FLAT_DATA(cpl));
 }
 
+/* To CPL 3 with a 32-bit code segment. */
+static void load_flat32(struct CPUState *cpu, uint16_t cs, uint16_t ss)
+{
+    load_flat(cpu, 3, cs, ss);
+    cpu->env.segs[R_CS].flags ^= DESC_L_MASK | DESC_B_MASK;
+}
+
 int sens_syscall(struct CPUState *cpu, const struct insn *insn)
 {
     struct CPUX86State *env = &cpu->env;
@@ -43,7 +50,10 @@ int sens_sysret(struct CPUState *cpu, const struct insn *insn)
         return SENS_RAISED;
     }
     if (!(insn->rex & 8)) {
-        return end_run_cs32(cpu, "sysret", cs | 3);
+        env->eflags = (env->regs[R_R11] & SYSRET_FLAGS) | 2;
+        env->eip = (uint32_t)env->regs[R_ECX];
+        load_flat32(cpu, cs, (uint16_t)(cs + 8));
+        return entered_cs32(cpu, "sysret");
     }
     if (!is_canonical(env->regs[R_ECX])) {
         return raise_fault(cpu, EXCP0D_GPF, 0);
@@ -59,6 +69,9 @@ int sens_sysenter(struct CPUState *cpu, const struct insn *insn)
     struct CPUX86State *env = &cpu->env;
     uint16_t cs = env->sysenter_cs & 0xfffc;
 
+    if (!cpu_has_feature(CPUID_FEAT_SYSENTER64)) {
+        return raise_fault(cpu, EXCP06_ILLOP, 0);
+    }
     if (!cs) {
         return raise_fault(cpu, EXCP0D_GPF, 0);
     }
@@ -74,11 +87,17 @@ int sens_sysexit(struct CPUState *cpu, const struct insn *insn)
     struct CPUX86State *env = &cpu->env;
     uint16_t cs = env->sysenter_cs & 0xfffc;
 
+    if (!cpu_has_feature(CPUID_FEAT_SYSENTER64)) {
+        return raise_fault(cpu, EXCP06_ILLOP, 0);
+    }
     if (!cs || env->cpl) {
         return raise_fault(cpu, EXCP0D_GPF, 0);
     }
     if (!(insn->rex & 8)) {
-        return end_run_cs32(cpu, "sysexit", (uint16_t)(cs + 16) | 3);
+        env->regs[R_ESP] = (uint32_t)env->regs[R_ECX];
+        env->eip = (uint32_t)env->regs[R_EDX];
+        load_flat32(cpu, (uint16_t)(cs + 16), (uint16_t)(cs + 24));
+        return entered_cs32(cpu, "sysexit");
     }
     if (!is_canonical(env->regs[R_ECX]) || !is_canonical(env->regs[R_EDX])) {
         return raise_fault(cpu, EXCP0D_GPF, 0);

@@ -14,13 +14,14 @@
 #define IRETQ  "\x48\xcf"
 #define IRETW  "\x66\xcf"
 
-/* What a transfer should do: vector -1 = succeed, -2 = run ends as unsupported. */
+/* What a transfer should do: vector -1 = succeed, -2 = run ends as unsupported, -3 = CPL 3 in a segment that is not 64-bit,
+ * where the first instruction is #UD. */
 struct want {
     int vector;
     uint64_t error;
 };
 #define WANT_OK    ((struct want){-1, 0})
-#define WANT_CS32  ((struct want){-2, 0})
+#define WANT_CS32(cpl) ((struct want){(cpl) == 3 ? -3 : -2, 0})
 #define WANT(v, e) ((struct want){v, e})
 
 /* Returns true if the transfer was to succeed (and did). */
@@ -34,6 +35,13 @@ static bool check(int result, struct want want)
         expect_exit(result, CPU_EXIT_UNSUPPORTED);
         assert_non_null(strstr(vcpu.exit_msg, "32-bit code segment not supported"));
         return false;
+    }
+    if (want.vector == -3) {
+        assert_int_equal(vcpu.env.eip, TARGET);
+        vcpu.env.eip = ENV_CODE; /* where a fault of the transfer itself would be */
+        expect_fault(result, EXCP06_ILLOP, 0);
+        vcpu.env.eip = TARGET;
+        return true;
     }
     expect_fault(result, want.vector, want.error);
     return false;
@@ -72,7 +80,7 @@ static struct want want_return_cs(const struct cs_case *c)
         return WANT(EXCP0B_NOSEG, SEL_TEST);
     }
     if (!c->l) {
-        return WANT_CS32;
+        return WANT_CS32(c->rpl);
     }
     return c->d ? WANT(EXCP0D_GPF, SEL_TEST) : WANT_OK;
 }
@@ -102,7 +110,7 @@ static void test_return_cs(void **state)
             assert_int_equal(vcpu.env.cpl, c.rpl);
             assert_int_equal(vcpu.env.segs[R_CS].selector, SEL_TEST | c.rpl);
             assert_int_equal(vcpu_vp.sel[R_CS], SEL_TEST | c.rpl);
-            assert_true(vcpu.env.segs[R_CS].flags & DESC_L_MASK);
+            assert_int_equal(!(vcpu.env.segs[R_CS].flags & DESC_L_MASK), !c.l);
             assert_true(env_get_gdt(SEL_TEST) >> 40 & 1);
             assert_int_equal(vcpu.env.segs[R_SS].selector, env_data_sel[c.rpl]);
             assert_int_equal(vcpu.env.regs[R_ESP], iret || c.rpl > c.cpl ? 0x12340 : same);
@@ -200,6 +208,36 @@ static void test_iret_flags(void **state)
         assert_int_equal(vcpu.env.eflags, (old & ~mask) | (image & mask));
         assert_int_equal(vcpu.env.regs[R_ESP], 0x3210);
         assert_int_equal(vcpu.env.eip, frame[0]);
+    }
+}
+
+/* To a code segment that is not 64-bit: rip loses its upper half and must lie within the limit. */
+static void test_return_cs32_rip(void **state)
+{
+    for (unsigned iret = 0; iret < 2; iret++) {
+        for (unsigned big = 0; big < 2; big++) {
+            uint64_t descriptor = desc_make(0x1b, 3, 1, 0, 1);
+            uint64_t rip = 0xfedc000000000000ull + (big ? 0x50001 : 0x4ffff);
+            uint64_t retf[4] = {rip, SEL_TEST | 3, 0x12340, SEL_UDATA | 3};
+
+            env_reset();
+            descriptor = (descriptor & ~0x008f00000000ffffull) | 0x0004000000000000ull | 0xffff; /* limit 4ffff */
+            env_set_gdt(SEL_TEST, descriptor);
+            if (iret) {
+                push_iret(rip, SEL_TEST | 3, 2, 0x12340, SEL_UDATA | 3);
+            } else {
+                push_frame(8, 4, retf);
+            }
+            if (big) {
+                expect_fault(iret ? EXEC(IRETQ) : EXEC("\x48\xcb"), EXCP0D_GPF, 0);
+                assert_int_equal(vcpu.env.cpl, 0);
+            } else {
+                assert_int_equal(iret ? EXEC(IRETQ) : EXEC("\x48\xcb"), 1);
+                assert_int_equal(vcpu.exception_index, EXCP06_ILLOP);
+                assert_int_equal(vcpu.env.eip, 0x4ffff);
+                assert_int_equal(vcpu.env.cpl, 3);
+            }
+        }
     }
 }
 
@@ -330,7 +368,7 @@ static struct want want_direct(const struct cs_case *c)
         return WANT(EXCP0B_NOSEG, SEL_TEST);
     }
     if (!c->l) {
-        return WANT_CS32;
+        return WANT_CS32(c->cpl);
     }
     return c->d ? WANT(EXCP0D_GPF, SEL_TEST) : WANT_OK;
 }
@@ -528,7 +566,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_return_cs),       cmocka_unit_test(test_return_ss),
         cmocka_unit_test(test_return_null_ss),  cmocka_unit_test(test_iret_flags),
-        cmocka_unit_test(test_iret_conditions), cmocka_unit_test(test_outer_return_nulls),
+        cmocka_unit_test(test_iret_conditions), cmocka_unit_test(test_return_cs32_rip), cmocka_unit_test(test_outer_return_nulls),
         cmocka_unit_test(test_retf_sizes),      cmocka_unit_test(test_far_direct),
         cmocka_unit_test(test_far_conditions),  cmocka_unit_test(test_call_gate),
         cmocka_unit_test(test_call_gate_cs),    cmocka_unit_test(test_call_gate_conditions),

@@ -147,6 +147,14 @@ static void test_syscall(void **state)
     expect_fault(EXEC("\x0f\x05"), EXCP06_ILLOP, 0);
 }
 
+/* In a 32-bit code segment at CPL 3, before its first instruction, which is #UD. */
+static void expect_refused32(uint64_t rip)
+{
+    assert_int_equal(vcpu.exception_index, EXCP06_ILLOP);
+    assert_int_equal(vcpu.env.eip, rip);
+    assert_int_equal(vcpu.env.cpl, 3);
+}
+
 static void test_sysret(void **state)
 {
     for (unsigned bit = 0; bit < 64; bit++) {
@@ -171,9 +179,12 @@ static void test_sysret(void **state)
     vcpu.env.regs[R_ECX] = 1ull << 47;
     expect_fault(EXEC("\x48\x0f\x07"), EXCP0D_GPF, 0);
     assert_int_equal(vcpu.env.cpl, 0);
-    vcpu.env.regs[R_ECX] = 0;
-    expect_exit(EXEC("\x0f\x07"), CPU_EXIT_UNSUPPORTED);
-    assert_non_null(strstr(vcpu.exit_msg, "sysret to cs 0x3 at 0x40000"));
+    vcpu.env.star = 0x0020ull << 48;
+    vcpu.env.regs[R_ECX] = 0xfffffff812345678ull;
+    assert_int_equal(EXEC("\x0f\x07"), 1);
+    expect_refused32(0x12345678);
+    expect_flat(R_CS, 0x23, 0xc0fb00);
+    expect_flat(R_SS, 0x2b, 0xc0f300);
     for (unsigned cpl = 1; cpl < 4; cpl++) {
         env_reset();
         env_set_cpl(cpl);
@@ -227,11 +238,33 @@ static void test_sysenter(void **state)
     }
     env_reset();
     vcpu.env.sysenter_cs = 0x10;
-    expect_exit(EXEC("\x0f\x35"), CPU_EXIT_UNSUPPORTED);
-    assert_non_null(strstr(vcpu.exit_msg, "sysexit to cs 0x23 at 0x40000"));
+    vcpu.env.regs[R_ECX] = 0xfedc00012340ull;
+    vcpu.env.regs[R_EDX] = 0xfedc00054321ull;
+    assert_int_equal(EXEC("\x0f\x35"), 1);
+    expect_refused32(0x54321);
+    assert_int_equal(vcpu.env.regs[R_ESP], 0x12340);
+    expect_flat(R_CS, 0x23, 0xc0fb00);
+    expect_flat(R_SS, 0x2b, 0xc0f300);
     env_reset(); /* only REX.W makes it 64-bit */
     vcpu.env.sysenter_cs = 0x10;
-    expect_exit(EXEC("\x47\x0f\x35"), CPU_EXIT_UNSUPPORTED);
+    assert_int_equal(EXEC("\x47\x0f\x35"), 1);
+    expect_refused32((uint32_t)vcpu.env.regs[R_EDX]);
+}
+
+/* AMD's CPUs and Hygon's have no sysenter in long mode. */
+static void test_sysenter_amd(void **state)
+{
+    static const uint32_t vendors[] = {0x68747541, 0x6f677948}; /* "Auth", "Hygo" */
+
+    for (size_t i = 0; i < ARRAY_SIZE(vendors); i++) {
+        env_reset();
+        venv.cpuid_vendor = vendors[i];
+        cpuid_init();
+        vcpu.env.sysenter_cs = 0x10;
+        expect_fault(EXEC("\x0f\x34"), EXCP06_ILLOP, 0);
+        expect_fault(EXEC("\x0f\x35"), EXCP06_ILLOP, 0);
+        expect_fault(EXEC("\x48\x0f\x35"), EXCP06_ILLOP, 0);
+    }
 }
 
 /* ---- FS and GS bases ---- */
@@ -367,8 +400,7 @@ static void test_dispatch(void **state)
         env_reset();
         run_sens((enum insn_sens)sens);
         if (sens != SENS_UNSUPPORTED) {
-            assert_true(vcpu.exit_request != CPU_EXIT_UNSUPPORTED || sens == SENS_SYSRET ||
-                        sens == SENS_SYSEXIT);
+            assert_true(vcpu.exit_request != CPU_EXIT_UNSUPPORTED);
         }
         env_cases++;
     }
@@ -433,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_cli_sti),  cmocka_unit_test(test_pushf),
         cmocka_unit_test(test_popf),     cmocka_unit_test(test_syscall),
         cmocka_unit_test(test_sysret),   cmocka_unit_test(test_sysenter),
+        cmocka_unit_test(test_sysenter_amd),
         cmocka_unit_test(test_swapgs),   cmocka_unit_test(test_fsgsbase),
         cmocka_unit_test(test_invlpg),   cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_dispatch), cmocka_unit_test(test_reset),

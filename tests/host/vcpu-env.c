@@ -182,6 +182,7 @@ static void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
     r[0] = r[1] = r[2] = r[3] = 0xffffffff;
     if (leaf == 0 || leaf == 0x80000000) {
         r[0] = leaf + 0x20;
+        r[1] = venv.cpuid_vendor;
     } else if (leaf == 1) {
         r[2] = venv.cpuid_l1_ecx;
     } else if (leaf == 7) {
@@ -331,6 +332,7 @@ void env_reset(void)
     venv.high_perm[0] = venv.high_perm[1] = PERM_P | PERM_W | PERM_U;
     venv.cpuid_l1_ecx = venv.cpuid_l7_ebx = venv.cpuid_l7_ecx = venv.cpuid_x1_edx = 0xffffffff;
     venv.cpuid_xcr0 = 7;
+    venv.cpuid_vendor = 0x756e6547; /* "Genu" */
     vcpu.vp = &vcpu_vp;
     cpuid_init();
     cpu_reset(&vcpu);

@@ -78,7 +78,7 @@ struct vcpu_env {
         irq_at_out;  /* raise interrupt_request when this many elements were written, 0 = never */
     bool cpuid_host; /* false: the fake CPU below */
     uint32_t cpuid_l1_ecx, cpuid_l7_ebx, cpuid_l7_ecx, cpuid_x1_edx,
-        cpuid_xcr0; /* of the fake CPU */
+        cpuid_xcr0, cpuid_vendor; /* of the fake CPU; the vendor's first four letters */
 };
 extern struct vcpu_env venv;
 extern struct CPUState vcpu;
