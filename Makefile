@@ -114,9 +114,11 @@ linux-guest := $(B)/guests/vmlinuz-cloud
 GUEST   ?= $(linux-guest)
 ifeq ($(GUEST),$(linux-guest))
 INITRD  ?= $(B)/guests/initramfs-shell.cpio
+SYMBOLS ?= $(B)/guests/vmlinuz-cloud.map
 CMDLINE ?= console=ttyS0 nokaslr nopti mitigations=off noreplace-smp tsc=reliable panic=-1
 else
 INITRD  ?=
+SYMBOLS ?=
 CMDLINE ?= console=ttyS0,115200 nosmp
 endif
 MEM     ?= 256M
@@ -128,9 +130,9 @@ TIMEOUT ?= 0
 PVH     ?=
 QEMU_EXTRA ?=
 export PYTHONDONTWRITEBYTECODE := 1
-export GUEST INITRD CMDLINE MEM MODE SMC LOG EXIT TIMEOUT QEMU_EXTRA
+export GUEST INITRD SYMBOLS CMDLINE MEM MODE SMC LOG EXIT TIMEOUT QEMU_EXTRA
 
-content := boot/content.py $(GUEST) $(INITRD) $(B)/content.stamp
+content := boot/content.py $(GUEST) $(INITRD) $(SYMBOLS) $(B)/content.stamp
 
 # Rewritten only when a variable has changed, so that what depends on it is made again exactly then.
 $(B)/content.stamp: FORCE
@@ -158,6 +160,11 @@ $(B)/guests/initramfs-%.cpio: boot/initramfs/%.list $(initramfs-files)
 # The kernel proper, unpacked: text for the decoder to prove itself on.
 $(B)/guests/vmlinux: tests/host/extract-vmlinux.py $(B)/guests/vmlinuz-cloud
 	$(call say,UNPACK )
+	$(Q)$(PYTHON) $^ $@
+
+# Its symbols, which the unpacked kernel carries for itself.
+$(B)/guests/vmlinuz-cloud.map: boot/kallsyms.py $(B)/guests/vmlinux
+	$(call say,SYMS   )
 	$(Q)$(PYTHON) $^ $@
 
 guests: $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud $(B)/guests/initramfs-shell.cpio

@@ -64,6 +64,7 @@ struct boot_info {
     uint32_t mem_count;
     uint32_t pad;
     struct boot_mem_range mem[BOOT_MEM_MAX]; /* ascending, not overlapping */
+    struct boot_module symbols;              /* of the guest */
 };
 
 #endif

@@ -14,9 +14,10 @@ FOLDER = "notdirty"
 
 @dataclass
 class Content:
-    """Values are as in notdirty.conf; guest and initrd are paths on this machine, or None."""
+    """Values are as in notdirty.conf; guest, initrd and symbols are paths on this machine, or None."""
     guest: str = None
     initrd: str = None
+    symbols: str = None
     cmdline: str = ""
     memory: str = "256M"
     mode: str = "translate"
@@ -31,7 +32,8 @@ class Content:
     def from_environment(cls):
         """From the variables that the Makefile exports; TIMEOUT is the runner's and not part of the content."""
         get = os.environ.get
-        return cls(guest=get("GUEST"), initrd=get("INITRD") or None, cmdline=get("CMDLINE", ""),
+        return cls(guest=get("GUEST"), initrd=get("INITRD") or None, symbols=get("SYMBOLS") or None,
+                   cmdline=get("CMDLINE", ""),
                    memory=get("MEM", "256M"), mode=get("MODE", "translate"), smc=get("SMC", "protect"),
                    log=get("LOG", ""), exit=get("EXIT", "poweroff"))
 
@@ -43,6 +45,9 @@ class Content:
         clash = self.guest and medium_name(self.guest).lower() == name.lower()
         return f"{FOLDER}/{'initrd-' + name[:33] if clash else name}"
 
+    def symbols_path(self):
+        return f"{FOLDER}/symbols-{medium_name(self.symbols)[:32]}"
+
     def conf_text(self):
         if self.conf is not None:
             return self.conf
@@ -51,6 +56,8 @@ class Content:
             lines.append(f"guest   = {self.guest_path()}")
         if self.initrd:
             lines.append(f"initrd  = {self.initrd_path()}")
+        if self.symbols:
+            lines.append(f"symbols = {self.symbols_path()}")
         for key in ("cmdline", "memory", "mode", "smc", "log", "exit", "timeout"):
             value = getattr(self, key)
             if value:
@@ -64,6 +71,8 @@ class Content:
             result.append((self.guest_path(), read(self.guest)))
         if self.initrd:
             result.append((self.initrd_path(), read(self.initrd)))
+        if self.symbols:
+            result.append((self.symbols_path(), read(self.symbols)))
         return result + list(self.extra.items())
 
 

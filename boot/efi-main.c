@@ -72,6 +72,9 @@ static EFI_STATUS read_guest(struct loader *ld)
     if (!EFI_ERROR(status) && ld->conf.initrd[0]) {
         status = read_file(ld, "initrd", ld->conf.initrd, false, &ld->info->initrd);
     }
+    if (!EFI_ERROR(status) && ld->conf.symbols[0]) {
+        status = read_file(ld, "symbols", ld->conf.symbols, false, &ld->info->symbols);
+    }
     return status;
 }
 

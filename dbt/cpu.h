@@ -142,7 +142,8 @@ enum cpu_exit_request {
     CPU_EXIT_POWEROFF,
     CPU_EXIT_TIMEOUT,
     CPU_EXIT_USER,         /* the user quit */
-    CPU_EXIT_ERROR         /* guest broke a limit of the monitor: exit_msg says */
+    CPU_EXIT_ERROR,        /* guest broke a limit of the monitor: exit_msg says */
+    CPU_EXIT_NOWHERE       /* guest executes where it has no memory */
 };
 
 /*

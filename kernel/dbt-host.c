@@ -146,9 +146,8 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
     }
     if (!gpa_to_ram(res.gpa, &ram)) {
         snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
-                 "guest executes at pc %llx = physical %llx, where it has no memory", (unsigned long long)pc,
-                 (unsigned long long)res.gpa);
-        cpu->exit_request = CPU_EXIT_ERROR;
+                 "it jumped to physical address %#llx, where it has no memory", (unsigned long long)res.gpa);
+        cpu->exit_request = CPU_EXIT_NOWHERE;
         cpu->exception_index = EXCP_EXIT;
         return TB_PAGE_ADDR_INVALID;
     }

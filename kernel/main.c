@@ -5,6 +5,7 @@
 #include "kernel/config.h"
 #include "kernel/cpu.h"
 #include "kernel/exit.h"
+#include "kernel/guest-symbols.h"
 #include "kernel/irq.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
@@ -121,6 +122,7 @@ _Noreturn void kernel_main(void)
             load_failed();
         }
     }
+    guest_symbols_init(&boot_info, &conf);
     value = run_guest(&conf, &load.start);
     stat_print();
     if (conf.exit == CONF_EXIT_MONITOR) {

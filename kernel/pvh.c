@@ -132,6 +132,7 @@ static void convert_module(struct boot_info *bi, const struct hvm_start_info *si
     if (config_read(bi, &conf) == 0) { /* errors are shown when the kernel reads it again */
         bundle_file(bundle, conf.guest, &bi->guest);
         bundle_file(bundle, conf.initrd, &bi->initrd);
+        bundle_file(bundle, conf.symbols, &bi->symbols);
     }
 }
 

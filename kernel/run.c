@@ -10,8 +10,10 @@
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
 #include "kernel/exit.h"
+#include "kernel/guest-symbols.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/self-check.h"
 #include "kernel/stat.h"
@@ -120,17 +122,34 @@ static const struct {
     [CPU_EXIT_TIMEOUT] = {"timeout", EXIT_TIMEOUT},
     [CPU_EXIT_USER] = {"quit", EXIT_USER_QUIT},
     [CPU_EXIT_ERROR] = {"error", EXIT_UNSUPPORTED},
+    [CPU_EXIT_NOWHERE] = {"jump into nothing", EXIT_NOWHERE},
 };
+
+/* Endings that a panicking Linux may choose. */
+static bool may_be_panic(enum cpu_exit_request why)
+{
+    return why == CPU_EXIT_RESET || why == CPU_EXIT_HALTED || why == CPU_EXIT_TRIPLE_FAULT || why == CPU_EXIT_TIMEOUT;
+}
 
 static int report_end(const struct CPUState *cpu)
 {
+    const char *text = endings[cpu->exit_request].text;
+    int value = endings[cpu->exit_request].value;
+    char symbol[112], after[40] = "";
+
     if (cpu->exit_request == CPU_EXIT_PORT) {
         printk("\nnotdirty: guest ended with value %lu\n", cpu->exit_code);
         return exit_value_of_guest((uint32_t)cpu->exit_code);
     }
-    printk("\nnotdirty: guest %s: %s (pc %#lx, cpl %u)\n", endings[cpu->exit_request].text, cpu->exit_msg, cpu->env.eip,
+    if (may_be_panic(cpu->exit_request) && guest_panicked(cpu)) {
+        snprintf(after, sizeof(after), "its kernel gave up; then %s: ", text);
+        text = "panic";
+        value = EXIT_GUEST_PANIC;
+    }
+    guest_symbol(cpu, cpu->env.eip, symbol, sizeof(symbol));
+    printk("\nnotdirty: guest %s: %s%s (pc %#lx%s, cpl %u)\n", text, after, cpu->exit_msg, cpu->env.eip, symbol,
            cpu->env.cpl);
-    return endings[cpu->exit_request].value;
+    return value;
 }
 
 int run_guest(const struct conf *conf, const struct guest_start *start)

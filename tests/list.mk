@@ -54,14 +54,15 @@ vcpu-tests := $(addprefix test-vcpu-,int far seg io cpuid sys misc)
 host-tests += $(vcpu-tests)
 $(foreach t,$(vcpu-tests),$(eval $(t)-objs := tests/host/$(t).o $(vcpu-test-objs)))
 
-host-tests += test-conf test-elf test-bzimage test-cpio test-memory-map test-parsers-fuzz
+host-tests += test-symbols test-conf test-elf test-bzimage test-cpio test-memory-map test-parsers-fuzz
+test-symbols-objs := tests/host/test-symbols.o tests/host/sample-files.o kernel/lib/symbols.o
 test-conf-objs := tests/host/test-conf.o kernel/lib/conf.o kernel/lib/log.o
 test-elf-objs := tests/host/test-elf.o tests/host/sample-files.o kernel/lib/elf.o
 test-bzimage-objs := tests/host/test-bzimage.o tests/host/sample-files.o kernel/lib/bzimage.o
 test-cpio-objs := tests/host/test-cpio.o tests/host/sample-files.o kernel/lib/cpio.o
 test-memory-map-objs := tests/host/test-memory-map.o boot/memory-map.o
 test-parsers-fuzz-objs := tests/host/test-parsers-fuzz.o tests/host/sample-files.o kernel/lib/conf.o kernel/lib/elf.o \
-                          kernel/lib/bzimage.o kernel/lib/cpio.o kernel/lib/log.o
+                          kernel/lib/bzimage.o kernel/lib/cpio.o kernel/lib/symbols.o kernel/lib/log.o
 
 host-tests += test-lib
 test-lib-objs := tests/host/test-lib.o kernel/lib/log.o tests/host/log.o

@@ -31,6 +31,7 @@ struct conf_key {
 static const struct conf_key keys[] = {
     {"guest", KIND_PATH, TEXT_FIELD(guest), {NULL}},
     {"initrd", KIND_PATH, TEXT_FIELD(initrd), {NULL}},
+    {"symbols", KIND_PATH, TEXT_FIELD(symbols), {NULL}},
     {"cmdline", KIND_TEXT, TEXT_FIELD(cmdline), {NULL}},
     {"memory", KIND_SIZE, offsetof(struct conf, memory), 0, {NULL}},
     {"mode", KIND_CHOICE, offsetof(struct conf, mode), 0, {"translate", "native"}},
@@ -40,7 +41,7 @@ static const struct conf_key keys[] = {
     {"timeout", KIND_SECONDS, offsetof(struct conf, timeout), 0, {NULL}},
 };
 #undef TEXT_FIELD
-#define KNOWN_KEYS "guest, initrd, cmdline, memory, mode, smc, log, exit, timeout"
+#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, mode, smc, log, exit, timeout"
 
 _Static_assert(CONF_MODE_TRANSLATE == 0 && CONF_MODE_NATIVE == 1, "order of the choices of mode");
 _Static_assert(CONF_SMC_PROTECT == 0 && CONF_SMC_CHECK == 1, "order of the choices of smc");

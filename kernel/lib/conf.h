@@ -13,6 +13,7 @@ enum conf_exit { CONF_EXIT_POWEROFF, CONF_EXIT_REBOOT, CONF_EXIT_MONITOR };
 struct conf {
     char guest[64];    /* path on the ESP; default "guest" */
     char initrd[64];   /* empty = none */
+    char symbols[64];  /* System.map or ELF file of the guest; empty = none */
     char cmdline[1024];
     uint64_t memory;   /* guest RAM in bytes; default 256 MiB; multiple of 2 MiB */
     uint32_t mode;     /* enum conf_mode */

@@ -20,6 +20,8 @@
 #define EXIT_RESET         0x75 /* the guest reset the machine */
 #define EXIT_PANIC         0x76 /* our bug */
 #define EXIT_USER_QUIT     0x77 /* the monitor's quit command */
+#define EXIT_GUEST_PANIC   0x78 /* the guest's Linux panicked, as its symbols show */
+#define EXIT_NOWHERE       0x79 /* the guest executes where it has no memory */
 #define EXIT_GUEST_OTHER   0x7f /* a guest value that would read as success, see below */
 
 /*

@@ -235,13 +235,11 @@ static bool next_event(const struct CPUState *cpu, struct event *ev)
 static void triple_fault(struct CPUState *cpu, const struct event *origin, const struct event *ev)
 {
     cpu_end_run(cpu, CPU_EXIT_TRIPLE_FAULT,
-                "triple fault: %s (vector %d) while delivering %s; it began with %s (vector %d, "
-                "error %#lx) at rip %#lx "
-                "cr2 %#lx",
+                "%s (vector %d) while delivering %s; it began with %s (vector %d, error %#lx), cr2 %#lx",
                 exception_name(cpu->exception_index), cpu->exception_index,
                 exception_name(ev->vector),
                 origin->kind == EVENT_EXCEPTION ? exception_name(origin->vector) : "int",
-                origin->vector, origin->error_code, cpu->env.eip, cpu->env.cr[2]);
+                origin->vector, origin->error_code, cpu->env.cr[2]);
 }
 
 /* Deliver, with the double-fault rules. A chain is at most benign, contributory, #PF, #DF long; the
@@ -330,7 +328,7 @@ int sens_hlt(struct CPUState *cpu, const struct insn *insn)
         return SENS_RAISED;
     }
     if (!(cpu->env.eflags & IF_MASK)) {
-        return cpu_end_run(cpu, CPU_EXIT_HALTED, "hlt with interrupts off at %#lx", cpu->env.eip);
+        return cpu_end_run(cpu, CPU_EXIT_HALTED, "hlt with interrupts off");
     }
     cpu->env.eip = insn_next(cpu, insn);
     cpu->exception_index = EXCP_HALTED;

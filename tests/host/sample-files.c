@@ -88,3 +88,39 @@ size_t make_sample_cpio(uint8_t file[SAMPLE_CPIO_MAX])
     at = put_member(file, at, "empty", 0100644, "");
     return put_member(file, at, "TRAILER!!!", 0, "");
 }
+
+static void put_symbol(uint8_t *symbol, uint32_t name, uint8_t info, uint16_t section, uint64_t value)
+{
+    put_field(symbol, 0, name, 4);
+    put_field(symbol, 4, info, 1);
+    put_field(symbol, 6, section, 2);
+    put_field(symbol, 8, value, 8);
+}
+
+void make_sample_symbols(uint8_t file[SAMPLE_SYMBOLS_LEN])
+{
+    static const char names[] = "\0start\0inner\0file.c";
+    const unsigned symtab = 64 + 2 * 64, strtab = symtab + 6 * 24;
+    uint8_t *header = file + SAMPLE_SYMTAB_HEADER;
+
+    memset(file, 0, SAMPLE_SYMBOLS_LEN);
+    memcpy(file, "\177ELF\2\1\1", 7);
+    put_field(file, 40, 64, 8); /* section headers: offset, size, number */
+    put_field(file, 58, 64, 2);
+    put_field(file, 60, 2, 2);
+    put_field(header, 4, 2, 4); /* SHT_SYMTAB */
+    put_field(header, 24, symtab, 8);
+    put_field(header, 32, 6 * 24, 8);
+    put_field(header, 40, 1, 4); /* names: section 1 */
+    put_field(header, 56, 24, 8);
+    put_field(header + 64, 4, 3, 4); /* SHT_STRTAB */
+    put_field(header + 64, 24, strtab, 8);
+    put_field(header + 64, 32, sizeof(names), 8);
+    memcpy(file + strtab, names, sizeof(names));
+    put_symbol(file + symtab + 24, 0, 3, 1, 0x200000);       /* section */
+    put_symbol(file + symtab + 48, 13, 4, 0xfff1, 0x200000); /* file */
+    put_symbol(file + symtab + 72, 1, 2, 0, 0x200000);       /* undefined */
+    put_symbol(file + symtab + 96, 1, 0x12, 1, 0x200010);
+    put_symbol(file + symtab + 120, 7, 0x11, 1, 0x200020);
+    put_symbol(file + symtab, 2, 0x10, 1, 0x200010); /* untyped "tart", where the function is */
+}

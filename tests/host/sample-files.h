@@ -46,4 +46,12 @@ void make_sample_bzimage(uint8_t file[SAMPLE_BZIMAGE_LEN]);
  */
 size_t make_sample_cpio(uint8_t file[SAMPLE_CPIO_MAX]);
 
+/*
+ * An ELF64 file with a symbol table: a section, a file and an undefined symbol below 0x200010,
+ * function "start" there, object "inner" at 0x200020.
+ */
+#define SAMPLE_SYMBOLS_LEN   (64 + 2 * 64 + 6 * 24 + 32)
+#define SAMPLE_SYMTAB_HEADER 64
+void make_sample_symbols(uint8_t file[SAMPLE_SYMBOLS_LEN]);
+
 #endif

@@ -19,6 +19,7 @@
 #include "kernel/lib/cpio.h"
 #include "kernel/lib/elf.h"
 #include "kernel/lib/errno.h"
+#include "kernel/lib/symbols.h"
 #include "kernel/lib/types.h"
 #include "tests/host/sample-files.h"
 
@@ -187,6 +188,24 @@ static void check_cpio(const uint8_t *file, size_t len)
     }
 }
 
+static void check_symbols(const uint8_t *file, size_t len)
+{
+    struct symbols s;
+    const char *name;
+    size_t name_len;
+    uint64_t offset, value;
+    int err = symbols_open(&s, file, len);
+
+    assert_true(err == 0 || err == -ENOENT || err == -ENOEXEC);
+    if (err == 0 && symbols_find(&s, 0x200025, &name, &name_len, &offset)) {
+        assert_true((const uint8_t *)name >= file && (const uint8_t *)name + name_len <= file + len);
+        assert_true(offset <= 0x100000);
+    }
+    if (err == 0) {
+        symbols_value(&s, "inner", &value);
+    }
+}
+
 static void fuzz(const uint8_t *sample, size_t sample_len,
                  void (*check)(const uint8_t *file, size_t len))
 {
@@ -243,6 +262,16 @@ static void fuzz_cpio(void **state)
     fuzz(file, len, check_cpio);
 }
 
+static void fuzz_symbols(void **state)
+{
+    static const char map[] = "0000000000200000 T start\n0000000000200020 t inner\n";
+    uint8_t file[SAMPLE_SYMBOLS_LEN];
+
+    make_sample_symbols(file);
+    fuzz(file, sizeof(file), check_symbols);
+    fuzz((const uint8_t *)map, sizeof(map) - 1, check_symbols);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +279,7 @@ int main(void)
         cmocka_unit_test(fuzz_bzimage),
         cmocka_unit_test(fuzz_conf),
         cmocka_unit_test(fuzz_cpio),
+        cmocka_unit_test(fuzz_symbols),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -490,7 +490,7 @@ static void test_chains(void **state)
     env_set_gate(8, 0, 0, true, SEL_KCODE, ENV_HANDLER(8), 0);
     deliver_exception(13, 0x1230);
     assert_int_equal(vcpu.exit_request, CPU_EXIT_TRIPLE_FAULT);
-    assert_non_null(strstr(vcpu.exit_msg, "#GP (vector 13, error 0x1230) at rip 0x40000"));
+    assert_non_null(strstr(vcpu.exit_msg, "#GP (vector 13, error 0x1230)"));
     assert_int_equal(vcpu.env.eip, ENV_CODE);
     assert_int_equal(vcpu.env.regs[R_ESP], ENV_KSTACK);
     env_cases++;
@@ -559,7 +559,7 @@ static void test_hlt(void **state)
     assert_int_equal(vcpu.env.eip, ENV_CODE + 1);
     env_reset();
     expect_exit(EXEC("\xf4"), CPU_EXIT_HALTED);
-    assert_non_null(strstr(vcpu.exit_msg, "0x40000"));
+    assert_non_null(strstr(vcpu.exit_msg, "hlt with interrupts off"));
     for (unsigned cpl = 1; cpl < 4; cpl++) {
         env_reset();
         env_set_cpl(cpl);

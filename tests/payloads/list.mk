@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Guest payloads: one folder per property; all its sources are linked with the library into build/payloads/<folder>.elf.
-payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-forever hello hostile page-fault single-step \
+payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-forever hello hostile jump-nowhere page-fault single-step \
             spin-forever stack-fault string-fault trap-stack triple-fault \
             control-flow paging rip-relative timer user-mode \
             smc-alias smc-chain smc-flush smc-interrupt smc-mixed-page smc-next-insn smc-own-insn smc-page-edge smc-random \
@@ -12,7 +12,7 @@ PAYLOAD_CFLAGS := $(STD) $(WARN) -O2 -ffreestanding -fno-strict-aliasing -fno-pi
                   -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
                   $(call cc-flag,-fno-tree-loop-distribute-patterns)
 
-test-prerequisites += payloads $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud
+test-prerequisites += payloads $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud $(B)/guests/initramfs-shell.cpio
 .PHONY: payloads
 payloads: $(payloads:%=$(B)/payloads/%.elf)
 

@@ -30,6 +30,7 @@ class Test:
     expect: tuple = ()             # regular expressions, found in this order
     compare: bool = False          # the guest's checksum lines must equal those of its native run
     cmdline: str = ""
+    initrd: str = ""               # file below build/
     skip: str = ""                 # cases that this engine leaves out (payloads take skip=a,b)
     memory: str = "256M"
     log: str = ""
@@ -118,10 +119,14 @@ def basic_tests():
 
 def ending_tests():
     yield Test("triple-fault/translate", "payloads/triple-fault.elf", status=by_monitor("triple fault"),
-               expect=("^shutting down$", "guest .*triple fault"))
+               expect=("^shutting down$",
+                       r"guest triple fault: .* it began with #UD .*\(pc 0x[0-9a-f]+ main\+0x[0-9a-f]+, cpl 0\)"))
     yield Test("triple-fault/native", "payloads/triple-fault.elf", "native", status=machine.STATUS_RESET,
                expect=("^shutting down$",))
-    yield Test("halt-forever/translate", "payloads/halt-forever.elf", status=by_monitor("halted"), expect=("^halting$",))
+    yield Test("halt-forever/translate", "payloads/halt-forever.elf", status=by_monitor("halted"),
+               expect=("^halting$", r"guest halted: hlt with interrupts off \(pc 0x[0-9a-f]+ main\+0x[0-9a-f]+, cpl 0\)"))
+    yield Test("jump-nowhere/translate", "payloads/jump-nowhere.elf", status=by_monitor("nowhere"),
+               expect=("^jumping$", r"guest jump into nothing: .*physical address 0xd0000000, .*\(pc 0xd0000000, cpl 0\)"))
     yield Test("spin-forever/translate", "payloads/spin-forever.elf", append="timeout=2", status=by_monitor("timeout"),
                expect=("^spinning$",))
     yield Test("hostile/map-over-monitor", "payloads/hostile.elf", cmdline="only=map-over-monitor",
