@@ -4,7 +4,8 @@ payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-fo
             spin-forever stack-fault string-fault trap-stack triple-fault \
             control-flow paging rip-relative timer user-mode \
             smc-alias smc-chain smc-flush smc-interrupt smc-mixed-page smc-next-insn smc-own-insn smc-page-edge smc-random \
-            smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault
+            smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault smc-decoder smc-descriptor smc-device-write \
+            smc-monitor smc-serialize smc-state-image
 
 payload-lib-objs := crt0.o start.o console.o case.o fpu.o string.o trap-entry.o trap.o page.o irq.o snippet.o random-code.o random-run.o smc.o printf.o
 

@@ -6,6 +6,7 @@ from typing import Callable, Optional
 
 import badfiles
 import machine
+import monitor_writes
 import specials
 
 
@@ -76,6 +77,7 @@ NATIVE_SKIP = {
 TRANSLATE_SKIP = {
     "exceptions": "non-canonical-stack",
     "hostile": "map-over-monitor",  # a test of its own, since it ends the run
+    "smc-decoder": "finds-itself-by-fpu",  # FIP is that of translated code (docs/guest-cpu.md)
 }
 
 # Payloads that end with a closing line, with the seconds that they need translated.
@@ -84,7 +86,8 @@ PAYLOADS = {
     "page-fault": 15, "paging": 10, "rip-relative": 20, "single-step": 5, "smc-alias": 10, "smc-chain": 20,
     "smc-flush": 20, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
     "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
-    "smc-write-fault": 10, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
+    "smc-write-fault": 10,
+    "smc-decoder": 15, "smc-descriptor": 15, "smc-device-write": 15, "smc-serialize": 15, "smc-state-image": 15, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
 
@@ -136,6 +139,8 @@ def ending_tests():
     for name in ("smc-next-insn", "smc-alias", "smc-random", "smc-chain"):
         yield Test(f"{name}/translate/smc-check", f"payloads/{name}.elf", smc="check", payload=name, timeout=30,
                    compare=name in WITH_CHECKSUMS)
+    yield Test("smc-monitor/translate", "payloads/smc-monitor.elf", special=monitor_writes.patch_and_check, payload="smc-monitor",
+               timeout=20)
     for seed in (2, 3):
         for name in ("alu-checksum", "fpu-checksum", "smc-random"):
             yield Test(f"{name}/translate/seed-{seed}", f"payloads/{name}.elf", payload=name, cmdline=f"seed={seed}",
