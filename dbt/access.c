@@ -130,14 +130,24 @@ static void add_string(struct access_list *l)
 
 /* bt family: the register is a signed bit offset from the operand's address, in units of the
  * operand (SDM, BT). */
+int64_t insn_bt_displacement(const struct insn *in, const struct insn_regs *regs)
+{
+    unsigned bits = in->op_size * 8u;
+    int64_t bit;
+
+    if (in->mem != MEM_BT) {
+        return 0;
+    }
+    bit = (int64_t)(regs->gpr[in->reg] << (64 - bits)) >> (64 - bits);
+    return (bit - (bit & (int64_t)(bits - 1))) / 8;
+}
+
 static void add_bt(struct access_list *l, uint64_t modrm)
 {
     const struct insn *in = l->insn;
-    unsigned bits = in->op_size * 8u;
-    int64_t bit = (int64_t)(l->regs->gpr[in->reg] << (64 - bits)) >> (64 - bits);
-    int64_t unit = (bit - (bit & (int64_t)(bits - 1))) / 8;
 
-    add(l, linear(l, modrm + (uint64_t)unit, in->seg), in->op_size, in->acc);
+    add(l, linear(l, modrm + (uint64_t)insn_bt_displacement(in, l->regs), in->seg), in->op_size,
+        in->acc);
 }
 
 /*

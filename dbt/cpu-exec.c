@@ -209,7 +209,8 @@ static void vif_load(struct CPUState *cpu)
 /* host_run(), with the redo TB's windows open for just that long. */
 static void enter_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev)
 {
-    bool windows = cpu->nr_smc_ranges || cpu->nr_mmio_pages;
+    bool redo = cpu->nr_smc_ranges || cpu->nr_mmio_pages;
+    bool windows = redo && !(cpu->smc_alias && !cpu->nr_mmio_pages);
 
     if (unlikely(windows)) {
         fault_window_open(cpu);
@@ -220,6 +221,8 @@ static void enter_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struc
     CPU_STAT(cpu, exit_total);
     if (unlikely(windows)) {
         fault_window_close(cpu);
+    }
+    if (unlikely(redo)) {
         notdirty_done(cpu, tcg_tb_lookup(host_pc));
     }
 }
@@ -280,6 +283,11 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
             }
             tb = tcg_tb_lookup(ev.host_pc);
             if (handle_fault(cpu, &ev, tb) != FAULT_RETRY) {
+                return;
+            }
+            if (tb_cflags(tb) & CF_ALIAS) { /* what made the retry possible may have moved the alias: begin again */
+                cpu->cflags_next_tb = CF_REDO;
+                cpu->nr_smc_ranges = 0;
                 return;
             }
             memcpy(cpu->env.regs, saved, sizeof(saved));

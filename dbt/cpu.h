@@ -157,6 +157,9 @@ struct vcpu_page {
     uint8_t vif;           /* kernel view: the guest's IF while translated code runs; cli and sti write it */
     uint8_t irq_pending;   /* an interrupt waits for IF: sti looks at it */
     uint8_t flags_special; /* pushf must ask the monitor: EFLAGS has bits that the hardware does not hold */
+    /* The redo TB's store (translate-store.c): where it goes; of a repeated string, how many elements now, how many then
+     * are left, and what added to rdi gives the guest's rdi again. */
+    uint64_t alias, alias_count, alias_rest, alias_back;
 };
 
 struct TranslationBlock;
@@ -169,7 +172,7 @@ struct TranslationBlock;
     X(tb_gen) X(tb_flush) X(tb_invalidated) X(smc_fault) X(smc_fault_miss) X(page_protect)         \
     X(page_unprotect) X(shadow_fill) X(shadow_flush) X(guest_fault) X(exit_total) X(exit_chain)    \
     X(exit_lookup) X(exit_sens) X(exit_fault) X(exit_irq) X(exit_step) X(mmio) X(irq)              \
-    X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb)
+    X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(redo_window)
 enum stat_id {
 #define X(n) STAT_##n,
     STAT_LIST(X)
@@ -198,6 +201,7 @@ struct CPUState {
         ram_addr_t ram;         /* where va lies; ~0 if it is not RAM */
     } smc_range[SMC_RANGE_MAX]; /* stores that the next redo TB makes to pages with code (notdirty.c) */
     unsigned nr_smc_ranges;
+    bool smc_alias;             /* the redo TB writes them through an alias: they need no windows */
     gva_t mmio_page[SMC_RANGE_MAX]; /* device pages that the next redo TB accesses (the host's handle_fault) */
     unsigned nr_mmio_pages;
     struct TranslationBlock *tb_jmp_cache[TB_JMP_CACHE_SIZE];

@@ -188,5 +188,7 @@ struct insn_regs {
  */
 int insn_accesses(const struct insn *insn, const struct insn_regs *regs, uint64_t next_pc,
                   struct insn_access *out, bool *exact);
+/* bt family with a bit offset in a register: bytes from the address that ModRM names to the operand. 0 for all others. */
+int64_t insn_bt_displacement(const struct insn *insn, const struct insn_regs *regs);
 
 #endif

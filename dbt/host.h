@@ -50,6 +50,14 @@ tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc);
 /* Where data at va lies, with no permission check and no effect: TB_PAGE_ADDR_INVALID if not mapped to RAM. */
 tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va);
 
+/*
+ * A second mapping of [va, va + len), always writable whatever is tracked, in the present view, for stores that the guest may
+ * make there now: contiguous, at the same offset in its page. 0 if there is none: some byte is not RAM or may not be
+ * written, or the range touches more than two pages. A and D bits are set as by the store itself. Lasts until a guest
+ * mapping changes.
+ */
+uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len);
+
 /* Make the page trap writes, in every view and alias, before returning (tlb_protect_code); let it go again. */
 void tlb_protect_code(tb_page_addr_t page_addr);
 void tlb_unprotect_code(tb_page_addr_t page_addr);

@@ -6,14 +6,16 @@
  *   invalidate the TBs that overlap the bytes about to be written;
  *   if no TB is left on the page and the running one was not hit: repeat the store, the page is writable again;
  *   else leave the TB with the state at the store, and execute the store alone, as a TB of one instruction that no
- *   interrupt precedes, with a write window open on the page; then invalidate once more, for the redo TB may have
- *   overwritten itself. One fault a store, whatever it hits: no livelock.
+ *   interrupt precedes, which writes to an alias of the page (or, where that cannot be, with a write window open on it);
+ *   then invalidate once more, for the redo TB may have overwritten itself. One fault a store, whatever it hits: no
+ *   livelock.
  *
  * Must not complete a store by itself: the guest's own instruction does, so every form of it is right.
  */
 #include "dbt/notdirty.h"
 
 #include "dbt/host.h"
+#include "dbt/store-form.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 
@@ -62,8 +64,16 @@ static void add_access(struct CPUState *cpu, const struct insn_access *acc, gva_
     }
 }
 
-/* Fill cpu->smc_range[] with what the instruction at env.eip is about to write. */
-static void find_ranges(struct CPUState *cpu, gva_t fault_va)
+/* The instruction at env.eip and the one write access that an instruction in translated code makes. */
+struct store {
+    struct insn insn;
+    struct insn_access write, read; /* len 0: none */
+    uint64_t count; /* elements that a string instruction would write; else 1 */
+    int64_t bt_displacement;
+    bool exact;     /* write tells every byte that may be written */
+};
+
+static void decode_store(struct CPUState *cpu, struct store *st)
 {
     const struct CPUX86State *env = &cpu->env;
     uint64_t seg_base[6];
@@ -71,28 +81,151 @@ static void find_ranges(struct CPUState *cpu, gva_t fault_va)
     struct insn_regs regs = {.gpr = env->regs, .seg_base = seg_base, .rflags = env->eflags, .xcr0 = env->xcr0};
     uint8_t copy[INSN_MAX_LEN];
     const uint8_t *bytes;
-    struct insn insn;
-    bool exact = false;
-    int n = 0;
+    int n;
 
+    st->write.len = st->read.len = 0;
+    st->exact = false;
     for (int i = 0; i < 6; i++) {
         seg_base[i] = env->segs[i].base;
     }
-    if (cpu_fetch_insn(cpu, env->eip, &insn, copy, &bytes)) {
-        n = insn_accesses(&insn, &regs, env->eip + insn.len, acc, &exact);
+    if (!cpu_fetch_insn(cpu, env->eip, &st->insn, copy, &bytes)) {
+        return;
     }
+    n = insn_accesses(&st->insn, &regs, env->eip + st->insn.len, acc, &st->exact);
     for (int i = 0; i < n; i++) {
-        if (acc[i].acc & ACC_W) {
-            add_access(cpu, &acc[i], fault_va);
+        *(acc[i].acc & ACC_W ? &st->write : &st->read) = acc[i];
+    }
+    st->bt_displacement = insn_bt_displacement(&st->insn, &regs);
+    st->count = st->insn.mem == MEM_STRING && st->insn.pfx & (PFX_REP | PFX_REPNE) ? env->regs[R_ECX] : 1;
+}
+
+/* ---- completion through an alias ---- */
+
+/* Cut a string operand down to k elements from the next one on. */
+static void cut_access(struct insn_access *acc, uint64_t k, bool down)
+{
+    acc->addr = down ? acc->first - (k - 1) * acc->elem : acc->first;
+    acc->len = k * acc->elem;
+}
+
+/* Do the bytes of two accesses, of at most a page each, share any byte of RAM? */
+static bool share_ram(struct CPUState *cpu, const struct insn_access *a, const struct insn_access *b)
+{
+    for (uint64_t i = 0, n; i < a->len; i += n) {
+        tb_page_addr_t at = probe_page_addr_data(cpu, a->addr + i);
+
+        n = MIN(a->len - i, PAGE_SIZE - ((a->addr + i) & ~PAGE_MASK));
+        for (uint64_t j = 0, m; j < b->len; j += m) {
+            tb_page_addr_t with = probe_page_addr_data(cpu, b->addr + j);
+
+            m = MIN(b->len - j, PAGE_SIZE - ((b->addr + j) & ~PAGE_MASK));
+            if (at != TB_PAGE_ADDR_INVALID && with != TB_PAGE_ADDR_INVALID && at < with + m && with < at + n) {
+                return true;
+            }
         }
     }
-    for (unsigned i = 0; exact && i < cpu->nr_smc_ranges; i++) {
+    return false;
+}
+
+/*
+ * How many elements one redo writes: those that lie wholly on the page of the next one, or a single one that crosses; a
+ * single one under TF, which traps after each. A source that overlaps them must be read and written at the guest's own
+ * addresses, by which the CPU decides how it copies: 0, no alias.
+ */
+static uint64_t string_part(struct CPUState *cpu, struct store *st)
+{
+    bool down = cpu->env.eflags & DF_MASK;
+    uint64_t off = st->write.first & ~PAGE_MASK, elem = st->write.elem;
+    uint64_t k = off + elem > PAGE_SIZE ? 1 : down ? off / elem + 1 : (PAGE_SIZE - off) / elem;
+    struct insn_access write = st->write, read = st->read;
+
+    k = cpu->env.eflags & TF_MASK ? 1 : MIN(k, st->count);
+    cut_access(&write, k, down);
+    if (read.len && k > 1) {
+        cut_access(&read, k, down);
+        if (share_ram(cpu, &read, &write)) {
+            return 0;
+        }
+    }
+    write.elem = (uint32_t)write.len;
+    st->write = write;
+    return k;
+}
+
+/*
+ * Can the store be sent to an alias? Then the vCPU page tells the redo TB where, and st->write is what it will write. What keeps
+ * a store from it: its form (store-form.c), or a byte that the guest may not write, so that the store will fault or,
+ * masked, will not. Then it is repeated at its own address, with windows open.
+ */
+static bool plan_alias(struct CPUState *cpu, struct store *st)
+{
+    enum store_form form = store_form(&st->insn);
+    struct vcpu_page *vp = cpu->vp;
+    uint64_t part = 1, alias;
+
+    if (!st->write.len || !st->exact || form == STORE_NONE || form == STORE_NO_ALIAS) {
+        return false;
+    }
+    if (form == STORE_STRING && !(part = string_part(cpu, st))) {
+        return false;
+    }
+    alias = store_alias(cpu, st->write.addr, st->write.len);
+    if (!alias) {
+        return false;
+    }
+    vp->alias = alias - (uint64_t)st->bt_displacement;
+    if (form == STORE_STRING) {
+        vp->alias += st->write.first - st->write.addr;
+        vp->alias_count = part;
+        vp->alias_rest = st->count - part;
+        vp->alias_back = st->write.first - vp->alias;
+    }
+    return true;
+}
+
+/* Fill in cpu->smc_range[] with what the instruction is about to write. */
+static void find_ranges(struct CPUState *cpu, const struct store *st, gva_t fault_va)
+{
+    if (st->write.len) {
+        add_access(cpu, &st->write, fault_va);
+    }
+    for (unsigned i = 0; st->exact && i < cpu->nr_smc_ranges; i++) {
         if (!((cpu->smc_range[i].va ^ fault_va) & PAGE_MASK)) {
             return;
         }
     }
     /* Scattered by vector registers: anything on the faulting page may be written. */
     add_range(cpu, fault_va & PAGE_MASK, PAGE_SIZE);
+}
+
+/* Leave the TB; the store is executed alone. */
+static void order_redo(struct CPUState *cpu, bool alias)
+{
+    CPU_STAT(cpu, redo_tb);
+    cpu->stat[STAT_redo_window] += !alias;
+    cpu->smc_alias = alias;
+    cpu->cflags_next_tb = CF_REDO | (alias ? CF_ALIAS : 0);
+}
+
+/* What page_unprotect() and notdirty_redo() begin with: the extent, and how the redo will be done. */
+static bool begin_store(struct CPUState *cpu, gva_t fault_va)
+{
+    struct store st;
+    bool alias;
+
+    decode_store(cpu, &st);
+    /* A redo at the store's own address that meets another page goes on so: it needs the windows it has. */
+    alias = cpu->nr_smc_ranges == 0 && plan_alias(cpu, &st);
+    find_ranges(cpu, &st, fault_va);
+    return alias;
+}
+
+void notdirty_redo(struct CPUState *cpu, gva_t fault_va)
+{
+    order_redo(cpu, begin_store(cpu, fault_va));
+    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+        cpu->smc_range[i].ram = probe_page_addr_data(cpu, cpu->smc_range[i].va);
+    }
 }
 
 enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc)
@@ -102,8 +235,8 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     bool still_code = false;
     bool ours = false;
     unsigned had = cpu->nr_smc_ranges; /* not 0: the redo TB itself faulted on a page that was not known before */
+    bool alias = begin_store(cpu, fault_va);
 
-    find_ranges(cpu, fault_va);
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         gva_t va = cpu->smc_range[i].va;
         tb_page_addr_t addr = probe_page_addr_data(cpu, va);
@@ -135,8 +268,7 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
         cpu->nr_smc_ranges = had;
         return UNPROTECT_RETRY;
     }
-    CPU_STAT(cpu, redo_tb);
-    cpu->cflags_next_tb = 1 | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | CF_NOIRQ;
+    order_redo(cpu, alias);
     return UNPROTECT_LEAVE;
 }
 

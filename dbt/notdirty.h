@@ -19,6 +19,13 @@ enum page_unprotect_result {
 enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc);
 
 /*
+ * Complete the store at env.eip, which faulted at fault_va on a page that is tracked for whatever reason, while the page stays
+ * tracked: cflags_next_tb and smc_range[] are set, and the caller leaves the TB (FAULT_REDO). Kills no TB: where the page may
+ * hold code, page_unprotect() comes first, and this follows only if that returned UNPROTECT_NOT_OURS.
+ */
+void notdirty_redo(struct CPUState *cpu, gva_t fault_va);
+
+/*
  * The redo TB has run, at least in part. Everything else that its store hits died in page_unprotect(), and nothing but the
  * redo TB has been translated since: if it has overwritten itself, it is stale. smc_range[] stays until the instruction is
  * done, so that a redo that faults on a second page ends up with windows on both.

@@ -19,6 +19,8 @@ typedef ram_addr_t tb_page_addr_t; /* offset in guest RAM; in the hosted build o
 #define CF_NO_GOTO_PTR 0x00000400u /* indirect exits leave the cache */
 #define CF_INVALID     0x00004000u
 #define CF_NOIRQ       0x00010000u /* redo TB: no interrupt is taken before it (QEMU issue 245) */
+#define CF_ALIAS       0x00020000u /* redo TB: its one store goes to the alias that the vCPU page names */
+#define CF_REDO        (1 | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | CF_NOIRQ)
 #define CF_HASH_MASK   (~CF_INVALID)
 
 /* tb->flags: what translation depends on besides the bytes. */

@@ -225,14 +225,23 @@ enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host
 
 bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc)
 {
+    struct TranslationBlock *tb = tcg_tb_lookup(host_pc);
+    uint64_t rdi = cpu->env.regs[R_EDI], rcx = cpu->env.regs[R_ECX];
     uint16_t spilled;
 
-    if (tb_guest_pc(tcg_tb_lookup(host_pc), host_pc, &cpu->env.eip, &spilled) == GUEST_PC_NONE) {
+    if (tb_guest_pc(tb, host_pc, &cpu->env.eip, &spilled) == GUEST_PC_NONE) {
         return false;
     }
     for (unsigned r = 0; r < 16; r++) {
         if (spilled & BIT(r)) {
             cpu->env.regs[r] = cpu->vp->spill[r];
+        }
+    }
+    const struct tb_run *run = tb_find_run(tb, host_pc);
+    if (run->kind == RUN_GLUE && run->arg & RUN_STRING) { /* some elements are done */
+        cpu->env.regs[R_EDI] += rdi - cpu->vp->alias;
+        if (spilled & BIT(R_ECX)) {
+            cpu->env.regs[R_ECX] -= cpu->vp->alias_count - rcx;
         }
     }
     return true;

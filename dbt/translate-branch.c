@@ -50,6 +50,12 @@ static void emit_exit_stub(struct DisasContext *s, int n, uint32_t goff)
     emit_exit_trap(s, RUN_EXIT_JMP, n, goff);
 }
 
+void emit_exit_again(struct DisasContext *s, uint32_t goff)
+{
+    s->tb->jmp_target_pc[1] = s->tb->pc + goff;
+    emit_exit_stub(s, 1, goff);
+}
+
 /* Fill in the rel32 at `at` so that it leads to the present emission point. */
 static void patch_here(struct DisasContext *s, uint32_t at)
 {
@@ -173,8 +179,12 @@ void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
     uint32_t goff = s->insn_off[i];
 
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
-    emit_push_return(s, next);
-    add_run(s, RUN_TAIL, 0, goff, 0);
+    if (s->tb->cflags & CF_ALIAS) {
+        emit_push_return_alias(s, next, goff, 0);
+    } else {
+        emit_push_return(s, next);
+        add_run(s, RUN_TAIL, 0, goff, 0);
+    }
     emit_exit(s, 0, target, 0, goff);
     emit_exit_stubs(s, goff);
 }
@@ -207,8 +217,7 @@ void emit_ret(struct DisasContext *s, unsigned i)
     emit_lookup(s, s->insn_off[i]);
 }
 
-/* mov r/m64, %rcx with the operand of jmp/call r/m. Guest rcx and rdx still hold, or only rcx is spilled and gone. */
-static void emit_load_target(struct DisasContext *s, unsigned i, uint64_t next)
+void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next)
 {
     struct insn *insn = &s->insn[i];
     struct emit *e = &s->e;
@@ -258,8 +267,10 @@ void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next)
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
     emit_spill(s, R_ECX);
     emit_spill(s, R_EDX);
-    emit_load_target(s, i, next);
-    if (s->insn[i].kind == INSN_CALL_IND) {
+    emit_load_rm_rcx(s, i, next);
+    if (s->insn[i].kind == INSN_CALL_IND && s->tb->cflags & CF_ALIAS) {
+        emit_push_return_alias(s, next, goff, BIT(R_ECX) | BIT(R_EDX));
+    } else if (s->insn[i].kind == INSN_CALL_IND) {
         add_run(s, RUN_GLUE, 0, goff, BIT(R_ECX));
         emit_push_return(s, next);
     }

@@ -38,6 +38,22 @@ void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next);
 void emit_fall_through(struct DisasContext *s, uint32_t goff);
 void reset_exits(struct TranslationBlock *tb);
 
+/* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx and rdx still hold, or only rcx is spilled and gone. */
+void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next);
+/* An exit 1 here, to the same instruction, for a block of one instruction that is never chained. */
+void emit_exit_again(struct DisasContext *s, uint32_t goff);
+
+/* ---- translate-store.c ---- */
+
+/* In a CF_ALIAS block: instruction i with its store sent to the alias. False, and nothing emitted, if it is none of those. */
+bool emit_alias_store(struct DisasContext *s, unsigned i);
+/* Push ret through the alias, before any effect of the call; registers in `spilled` are spilled already. */
+void emit_push_return_alias(struct DisasContext *s, uint64_t ret, uint32_t goff, uint16_t spilled);
+/* The instruction with its ModRM operand at [scratch], no segment. */
+void emit_operand_at(struct emit *e, const struct insn *in, const uint8_t *bytes, unsigned scratch);
+/* A register that neither the instruction nor `taken` names, fit for emit_operand_at(). R_NONE if there is none. */
+unsigned pick_operand_scratch(const struct insn *in, uint32_t taken);
+
 /* ---- translate-sens.c ---- */
 
 void emit_sens(struct DisasContext *s, unsigned i);

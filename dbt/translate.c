@@ -119,6 +119,9 @@ static void emit_insn(struct DisasContext *s, unsigned i)
     uint64_t next = s->tb->pc + s->insn_off[i] + insn->len;
     uint64_t target = next + (uint64_t)insn->imm;
 
+    if (s->tb->cflags & CF_ALIAS && emit_alias_store(s, i)) {
+        return;
+    }
     switch (insn->kind) {
     case INSN_COPY:
         emit_copy(s, i);

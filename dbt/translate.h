@@ -24,6 +24,7 @@ enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_E
 /* run.arg of RUN_COPY and RUN_GLUE */
 #define RUN_BOUNDARY 1 /* RUN_GLUE: its first host instruction begins the guest instruction */
 #define RUN_SHADOW   2 /* its first host instruction is in the interrupt shadow of sti */
+#define RUN_STRING   4 /* RUN_GLUE: a string instruction on an alias: rdi and rcx have moved since they were exchanged */
 
 struct tb_run {
     uint16_t host_off;

@@ -70,7 +70,7 @@ int dbt_host_init(struct CPUState *cpu)
         cpu->vp_view[v == VIEW_USER] = phys_to_virt(vp);
     }
     cpu->vp = cpu->vp_view[0];
-    return region.code_rw && region.slots_rw ? 0 : -ENOMEM;
+    return region.code_rw && region.slots_rw && shadow_alias_init() == 0 ? 0 : -ENOMEM;
 }
 
 int code_gen_alloc(struct code_gen_region *r)

@@ -48,12 +48,22 @@ static enum fault_result mmio_redo(struct CPUState *cpu, gva_t va, gpa_t gpa)
 
 /* ---- windows ---- */
 
+uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len)
+{
+    uint64_t off = va & ~PAGE_MASK;
+
+    if (len > 2 * PAGE_SIZE - off || va > va + (len - 1)) {
+        return 0;
+    }
+    return shadow_alias(cpu_view(cpu), va, off + len > PAGE_SIZE);
+}
+
 void fault_window_open(struct CPUState *cpu)
 {
     unsigned write = WALK_WRITE | (cpu->env.cpl == 3 ? WALK_USER : 0);
     struct walk_result res;
 
-    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+    for (unsigned i = 0; i < cpu->nr_smc_ranges && !cpu->smc_alias; i++) {
         gva_t va = cpu->smc_range[i].va;
 
         if (shadow_fill(cpu_view(cpu), va, write, &res) == FILL_TRACKED) {

@@ -9,7 +9,7 @@
  *   258..265          ffff8100_00000000                      super   physmap: all RAM, read-write, NX (image text read-only)
  *   266               ffff8500_00000000                      super   stacks with guard pages, device mappings
  *   511  PDPT[509]    ffffffff_40000000 - ffffffff_7fffffff  user    code cache (RX), slots (R)
- *   511  PDPT[511]    ffffffff_ffe00000 - ffffffff_ffffefff  user    look-up table (R), vCPU page (RW): reached as disp32
+ *   511  PDPT[511]    ffffffff_ffe00000 - ffffffff_ffffefff  user    look-up table (R), vCPU page, aliases (RW): by disp32
  */
 #ifndef MM_LAYOUT_H
 #define MM_LAYOUT_H
@@ -30,5 +30,7 @@
 #define JUMP_TABLE_ADDR   0xffffffffffe00000 /* 512 KiB */
 #define JUMP_TABLE_SIZE   0x80000
 #define VCPU_PAGE_ADDR    0xffffffffffe80000
+#define STORE_ALIAS_ADDR  0xffffffffffe90000 /* always-writable aliases of guest pages, in pairs */
+#define STORE_ALIAS_PAGES 128
 
 #endif

@@ -36,6 +36,12 @@ static void check_window_leaf(struct check *c, const struct shadow_table *t, uns
         violation(c, t, slot, "neither guest RAM nor a window");
         return;
     }
+    if (alias_window_holds(gva)) {
+        if (t->level != 1 || !alias_consistent(t->view, gva, pte)) {
+            violation(c, t, slot, "alias of another frame, or with other rights");
+        }
+        return;
+    }
     if (pte_leaf_addr(pte, t->level) != w->hpa + (gva - w->va) ||
         pt_span(t->level) > w->count * PAGE_SIZE - (gva - w->va)) {
         violation(c, t, slot, "window maps a foreign frame");

@@ -25,6 +25,7 @@ static void leaf_update(struct shadow_table *t, unsigned slot, uint64_t pte, boo
             pte_write(&t->pte[slot], pte);
             return;
         }
+        alias_drop_all();
         leaf_drop(t, slot);
         host_invlpg(table_gva(t, slot));
     }

@@ -130,6 +130,19 @@ struct shadow_window {
 /* The registered window that holds va in the view, or NULL. */
 const struct shadow_window *window_find(enum view view, gva_t va);
 
+/* Make [va, va + count pages) a window whose entries the caller writes itself: its level 1 table, in which all of it must
+ * lie. NULL: no room. */
+struct shadow_table *window_reserve(enum view view, gva_t va, uint64_t count);
+
+/* ---- shadow-alias.c ---- */
+
+void alias_drop_all(void);
+/* Drop what maps the frame. */
+void alias_drop_frame(ram_addr_t page);
+bool alias_window_holds(gva_t gva);
+/* Is pte what the alias window must have at gva? */
+bool alias_consistent(enum view view, gva_t gva, uint64_t pte);
+
 /* ---- shadow-window.c ---- */
 
 unsigned redo_windows_open(void);

@@ -148,6 +148,7 @@ static void shadow_drop_all(bool keep_global)
     unsigned level, n = 0;
 
     shadow_window_close();
+    alias_drop_all();
     for (level = 1; level < PT_LEVELS; level++) {
         struct shadow_table *t;
 
@@ -220,6 +221,7 @@ static void drop_at(enum view view, gva_t gva, bool whole)
 
 void shadow_drop_at(enum view view, gva_t gva)
 {
+    alias_drop_all();
     drop_at(view, gva, false);
 }
 
@@ -241,6 +243,7 @@ void shadow_flush_page(gva_t gva)
         return; /* INVLPG of such an address is a no-op (SDM 2A) */
     }
     shadow_window_close();
+    alias_drop_all();
     drop_at(VIEW_KERNEL, gva, true);
     drop_at(VIEW_USER, gva, true);
     shadow_stats.page_flushes++;
@@ -324,6 +327,18 @@ int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsig
         done += large ? PT_ENTRIES : 1;
     }
     return 0;
+}
+
+struct shadow_table *window_reserve(enum view view, gva_t va, uint64_t count)
+{
+    ASSERT(window_range_valid(va, count * PAGE_SIZE));
+    ASSERT(((va ^ (va + (count - 1) * PAGE_SIZE)) & LARGE_MASK) == 0);
+    if (window_count == WINDOWS_MAX) {
+        return NULL;
+    }
+    shadow_flush();
+    windows[window_count++] = (struct shadow_window){.view = view, .flags = SHADOW_MAP_W, .va = va, .count = count};
+    return table_descend(view, va, 1, true);
 }
 
 int shadow_init(hpa_t template_root, unsigned max_frames)

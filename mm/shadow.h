@@ -51,6 +51,14 @@ void shadow_window_open(enum view view, gva_t gva);
 void shadow_window_map(enum view view, gva_t gva, hpa_t frame, bool writable);
 void shadow_window_close(void);
 
+/*
+ * Aliases. Reserve their window in both views; 0 or -ENOMEM. Then: an address at which the bytes at gva can be written, whatever
+ * is tracked, up to the end of its page, and with `next` of the page after it. 0 if the guest does not let the view
+ * write there now, or it is not RAM. Valid until anything drops mappings; A and D bits are set.
+ */
+int shadow_alias_init(void);
+gva_t shadow_alias(enum view view, gva_t gva, bool next);
+
 /* Is gva inside a range reserved by the monitor in the shadow roots? */
 bool shadow_reserved(gva_t gva);
 

@@ -52,6 +52,9 @@ bool track_set(ram_addr_t page, unsigned reason)
     if ((*set & reason) == reason) {
         return false;
     }
+    if (reason & ~TRACK_CODE) {
+        alias_drop_frame(page); /* what keeps an alias for long knows of code only */
+    }
     if (!*set) {
         region_counts[page >> LARGE_SHIFT]++;
         *set = reason; /* before W is taken: no fill may give it back in between */

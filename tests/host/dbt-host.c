@@ -53,6 +53,7 @@ static unsigned irq_stuck;           /* how often in a row the same instruction 
 static uint64_t irq_eip;
 static struct hosted_result *result;
 static uint64_t *table_rw;
+static uint8_t *low_alias, *far_alias; /* the guest's windows once more, never protected */
 
 static void *map_fixed(uint64_t addr, size_t len, int prot, int fd)
 {
@@ -142,6 +143,17 @@ tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc)
 tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va)
 {
     return va_to_ram(va);
+}
+
+uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len)
+{
+    bool low = va - HOSTED_LOW_BASE < HOSTED_WINDOW_SIZE;
+    uint64_t off = va - (low ? HOSTED_LOW_BASE : HOSTED_FAR_BASE);
+
+    if (off >= HOSTED_WINDOW_SIZE || len > HOSTED_WINDOW_SIZE - off || (off & ~PAGE_MASK) + len > 2 * PAGE_SIZE) {
+        return 0;
+    }
+    return (uint64_t)(low ? low_alias : far_alias) + off;
 }
 
 static void protect(tb_page_addr_t page, int prot)
@@ -467,8 +479,8 @@ void hosted_init(void)
     stack_t ss = {.ss_sp = altstack, .ss_size = sizeof(altstack)};
 
     sigaltstack(&ss, NULL);
-    map_fixed(HOSTED_LOW_BASE, HOSTED_WINDOW_SIZE, PROT_READ | PROT_WRITE, -1);
-    map_fixed(HOSTED_FAR_BASE, HOSTED_WINDOW_SIZE, PROT_READ | PROT_WRITE, -1);
+    low_alias = map_twice(HOSTED_LOW_BASE, HOSTED_WINDOW_SIZE, PROT_READ | PROT_WRITE);
+    far_alias = map_twice(HOSTED_FAR_BASE, HOSTED_WINDOW_SIZE, PROT_READ | PROT_WRITE);
     cpu0.vp = map_fixed(VCPU_ADDR, PAGE_SIZE, PROT_READ | PROT_WRITE, -1);
     cpu0.vp_view[0] = cpu0.vp;
     cpu0.vp_view[1] = cpu0.vp;

@@ -3,7 +3,9 @@
  * Enumerated differential test: every encoding that the decoder knows and that ring 3 can execute deterministically, in every
  * form of operand, alone: native against translated. Registers, flags, x87/SSE/AVX/AVX-512 state, memory and the exception that
  * ends the run must agree. Then one of each (table row, operand form) is put across a page boundary, and those that are not
- * merely copied are interrupted at each host instruction.
+ * merely copied are interrupted at each host instruction. At last their operands are put beside code: what they store faults, is
+ * completed while the page stays protected, and must come to the same. What each changes natively must lie within the extent
+ * that insn_accesses() tells beforehand.
  *
  * Usage: test-dbt-operands [part]: one in `part` of the forms, but every (row, form) at least once; 1 = all.
  */
@@ -27,6 +29,7 @@
 #define STACK_OFF 0x180000u
 #define CODE_OFF  0x200000u
 #define AREA_SIZE 4096u  /* of data and of stack */
+#define NEIGHBOUR 0xfc0u /* in both: code that is executed, in the pass beside code */
 #define POINTER   0x400u /* where rsi and rsp point to, in their areas */
 #define OPERAND   0x440u /* the operand in the data: rsi + 0x40 */
 #define REACH_ADDR 0x90000440ull /* not mapped; within 2 GiB of the code cache and above the lowest 2 GiB */
@@ -47,6 +50,8 @@ struct slot {
 static struct slot slots[BATCH];
 static unsigned nr_slots;
 static bool crossing;    /* the pass that places instructions across pages */
+static bool beside;      /* the pass with code on the pages of data and stack */
+static unsigned long nr_stores, nr_windows, nr_store_faults, nr_extents; /* in that pass; forms whose extent was compared */
 static bool interrupted; /* the pass that interrupts everything that has glue, at each of its host instructions */
 static unsigned long nr_run, nr_bad, nr_fault, nr_by_shape[SHAPE_COUNT], nr_by_enc[3], nr_crossing;
 static unsigned long excluded[EXCLUDE_COUNT];
@@ -134,6 +139,14 @@ static void initial_registers(const struct slot *s, unsigned serial)
     env->eip = s->addr;
 }
 
+/* Where the guest finds a branch target; not written again when it is there, for the page may be protected by now. */
+static void put_target(uint64_t addr, uint64_t target)
+{
+    if (memcmp((void *)addr, &target, sizeof(target))) {
+        memcpy((void *)addr, &target, sizeof(target));
+    }
+}
+
 /* Registers and memory that the instruction takes an address or a branch target from. */
 static void steer_registers(const struct slot *s)
 {
@@ -149,7 +162,7 @@ static void steer_registers(const struct slot *s)
     } else if (insn->mem == MEM_DIR64) {
         env->regs[insn->reg] = s->base + DATA_OFF + 0x800;
     } else if (insn->kind == INSN_RET) {
-        *(uint64_t *)env->regs[R_ESP] = landing;
+        put_target(env->regs[R_ESP], landing);
     } else if (insn->kind == INSN_JMP_IND || insn->kind == INSN_CALL_IND) {
         struct insn_regs regs = {.gpr = env->regs, .seg_base = seg_base, .rflags = env->eflags, .xcr0 = env->xcr0};
 
@@ -157,20 +170,28 @@ static void steer_registers(const struct slot *s)
             env->regs[insn->rm] = landing;
         } else if (insn_accesses(insn, &regs, s->addr + insn->len, acc, &exact) > 0 &&
                    acc[0].addr - s->base < HOSTED_WINDOW_SIZE) {
-            memcpy((void *)acc[0].addr, &landing, 8);
+            put_target(acc[0].addr, landing);
         }
     }
 }
 
-static void set_state(const struct slot *s, unsigned serial)
+/* All that is not memory, once memory is set. */
+static void set_registers(const struct slot *s, unsigned serial)
 {
     unsigned image = s->form.insn.mem == MEM_VSIB ? NR_IMAGES : serial % NR_IMAGES;
 
-    memcpy((void *)(s->base + DATA_OFF), data_image, AREA_SIZE);
-    memset((void *)(s->base + STACK_OFF), 0x5a, AREA_SIZE);
     memcpy(hosted_guest_fp, fp_image[image], diff_fp_size());
     initial_registers(s, serial);
     steer_registers(s);
+}
+
+static void set_state(const struct slot *s, unsigned serial)
+{
+    memcpy((void *)(s->base + DATA_OFF), data_image, AREA_SIZE);
+    memset((void *)(s->base + STACK_OFF), 0x5a, AREA_SIZE);
+    *(uint8_t *)(s->base + DATA_OFF + NEIGHBOUR) = 0xcc;
+    *(uint8_t *)(s->base + STACK_OFF + NEIGHBOUR) = 0xcc;
+    set_registers(s, serial);
 }
 
 /* ---- placing code ---- */
@@ -266,6 +287,77 @@ static void count(const struct slot *s)
     nr_crossing += crossing;
 }
 
+/* ---- the extent of stores ---- */
+
+/* Is the byte in one of the write accesses? */
+static bool is_written(uint64_t va, const struct insn_access *acc, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (acc[i].acc & ACC_W && va - acc[i].addr < acc[i].len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Run the form natively, and see that it writes nowhere but where its accesses say; state is set. */
+static void run_native(struct slot *s, const struct diff_mem *mem)
+{
+    static uint8_t before[2][AREA_SIZE];
+    const struct CPUX86State *env = &hosted_cpu()->env;
+    uint64_t seg_base[6] = {0};
+    uint64_t gpr[16];
+    struct insn_regs regs = {.gpr = gpr, .seg_base = seg_base, .rflags = env->eflags, .xcr0 = env->xcr0};
+    struct insn_access acc[INSN_MAX_ACCESS];
+    bool exact;
+    int n;
+
+    memcpy(gpr, env->regs, sizeof(gpr));
+    n = insn_accesses(&s->form.insn, &regs, s->addr + s->form.insn.len, acc, &exact);
+    for (unsigned p = 0; p < 2; p++) {
+        memcpy(before[p], (void *)mem[p].addr, AREA_SIZE);
+    }
+    hosted_native_run(false, &s->native.res);
+    nr_extents += exact;
+    for (unsigned p = 0; p < 2 && exact; p++) {
+        for (unsigned i = 0; i < AREA_SIZE; i++) {
+            if (before[p][i] != ((const uint8_t *)mem[p].addr)[i] && !is_written(mem[p].addr + i, acc, n)) {
+                fprintf(stderr, "written at %llx, outside of the extent\n", (unsigned long long)mem[p].addr + i);
+                report(s);
+                nr_bad++;
+                return;
+            }
+        }
+    }
+}
+
+/* Have code on the pages of data and stack, which are then protected. */
+static void run_neighbours(const struct slot *s)
+{
+    static const uint64_t area[] = {DATA_OFF, STACK_OFF};
+    struct hosted_result res;
+
+    for (unsigned i = 0; i < 2; i++) {
+        hosted_cpu()->env.eip = s->base + area[i] + NEIGHBOUR;
+        hosted_run(&res);
+        assert_int_equal(res.vector, EXCP03_INT3);
+    }
+}
+
+static void count_stores(const struct slot *s, const uint64_t *before)
+{
+    const uint64_t *stat = hosted_cpu()->stat;
+
+    nr_store_faults += stat[STAT_smc_fault] - before[STAT_smc_fault];
+    nr_stores += stat[STAT_redo_tb] != before[STAT_redo_tb];
+    if (stat[STAT_redo_window] != before[STAT_redo_window]) {
+        nr_windows++;
+        if (getenv("PRINT")) {
+            report(s);
+        }
+    }
+}
+
 static void run_batch(void)
 {
     static struct diff_outcome t;
@@ -282,7 +374,7 @@ static void run_batch(void)
             diff_outcome_init(&s->native, mem, 3);
         }
         set_state(s, (unsigned)(first + i));
-        hosted_native_run(false, &s->native.res);
+        run_native(s, mem);
         diff_collect(&s->native, mem, 3);
     }
     hosted_native(false);
@@ -293,11 +385,23 @@ static void run_batch(void)
         const struct slot *s = &slots[i];
 
         pieces(s, mem);
+        uint64_t before[STAT_COUNT];
+
+        if (beside) {
+            hosted_forget(s->base + DATA_OFF, AREA_SIZE);
+            hosted_forget(s->base + STACK_OFF, AREA_SIZE);
+        }
         set_state(s, (unsigned)(first + i));
+        if (beside) {
+            run_neighbours(s);
+            set_registers(s, (unsigned)(first + i));
+        }
+        memcpy(before, hosted_cpu()->stat, sizeof(before));
         hosted_interrupt_every(interrupted);
         hosted_run(&t.res);
         hosted_interrupt_every(0);
         diff_collect(&t, mem, 3);
+        count_stores(s, before);
         count(s);
         bool wrong_ud = s->form.insn.kind == INSN_UD && s->native.res.vector != EXCP06_ILLOP;
         if (wrong_ud) {
@@ -317,9 +421,10 @@ static void run_batch(void)
 static void add_form(const struct operand_form *form)
 {
     bool glue = form->shape == SHAPE_RIP_FAR || form->insn.kind != INSN_COPY;
-    bool history = form->insn.mem == MEM_XSAVE; /* an interrupt changes which components are in use */
+    bool history = form->insn.mem == MEM_XSAVE; /* an interrupt or a fault, here a signal, changes which components are in use */
 
-    if (nr_bad >= MAX_REPORT || (crossing && form->insn.len < 2) || (interrupted && (!glue || history))) {
+    if (nr_bad >= MAX_REPORT || (crossing && form->insn.len < 2) || (interrupted && !glue) ||
+        ((interrupted || beside) && history)) {
         return;
     }
     place(form);
@@ -391,10 +496,25 @@ static void test_interrupted(void **state)
     assert_int_equal(nr_bad, 0);
 }
 
+static void test_beside(void **state)
+{
+    unsigned long ran = nr_run;
+
+    nr_stores = nr_windows = nr_store_faults = 0;
+    beside = true;
+    one_of_each();
+    beside = false;
+    printf("%lu forms beside code: %lu stored, in %lu faults; %lu of them not through an alias\n", nr_run - ran, nr_stores,
+           nr_store_faults, nr_windows);
+    printf("%lu forms wrote nothing outside of the extent computed\n", nr_extents);
+    assert_true(nr_stores > 0);
+    assert_int_equal(nr_bad, 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_operands), cmocka_unit_test(test_crossing),
-                                       cmocka_unit_test(test_interrupted)};
+                                       cmocka_unit_test(test_interrupted), cmocka_unit_test(test_beside)};
 
     if (getenv("LOG")) {
         log_parse(getenv("LOG"), &log_mask);
