@@ -21,6 +21,7 @@ class Content:
     cmdline: str = ""
     memory: str = "256M"
     mode: str = "translate"
+    cache: str = ""
     smc: str = "protect"
     log: str = ""
     exit: str = "poweroff"
@@ -58,7 +59,7 @@ class Content:
             lines.append(f"initrd  = {self.initrd_path()}")
         if self.symbols:
             lines.append(f"symbols = {self.symbols_path()}")
-        for key in ("cmdline", "memory", "mode", "smc", "log", "exit", "timeout"):
+        for key in ("cmdline", "memory", "cache", "mode", "smc", "log", "exit", "timeout"):
             value = getattr(self, key)
             if value:
                 lines.append(f"{key:7} = {value}")

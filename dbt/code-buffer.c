@@ -12,8 +12,8 @@
 
 #define TB_CHUNK_SHIFT 9
 #define TB_CHUNK       (1u << TB_CHUNK_SHIFT)
-#define TB_CHUNKS      1024u
-#define RUNS_PER_TB    12u /* mean, for sizing the search buffer */
+#define TB_CHUNKS      8192u
+#define PAD_MAX        64u /* a landing pad before the TB */
 
 /* Owner: the CPU that translates, under the exclusive right to translate (one CPU now); lifetime: for ever. */
 static struct {
@@ -63,7 +63,7 @@ uint64_t code_buffer_append(const struct emit *e)
         return 0;
     }
     write_code(cb.code_used, e->buf, e->len);
-    cb.code_used += ALIGN_UP(e->len, 8u);
+    cb.code_used += ALIGN_UP(e->len, CODE_ALIGN);
     return at;
 }
 
@@ -89,7 +89,7 @@ int code_buffer_init(void)
         return ret;
     }
     ASSERT(fits_simm32(cb.r.vcpu_addr) && fits_simm32(cb.r.table_addr));
-    cb.runs_max = MIN(cb.r.code_size / 8, (size_t)TB_CHUNKS * TB_CHUNK * RUNS_PER_TB);
+    cb.runs_max = cb.r.code_size / 8;
     cb.runs = dbt_zalloc(cb.runs_max * sizeof(*cb.runs));
     if (!cb.runs) {
         return -ENOMEM;
@@ -135,7 +135,7 @@ struct TranslationBlock *tcg_tb_alloc(void)
 {
     size_t i = cb.nr_tbs;
 
-    if (cb.code_used + EMIT_MAX > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
+    if (cb.code_used + EMIT_MAX + PAD_MAX > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
         cb.runs_used + TB_MAX_RUNS > cb.runs_max || i >= (size_t)TB_CHUNKS * TB_CHUNK) {
         return NULL;
     }

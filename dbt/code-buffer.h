@@ -7,6 +7,8 @@
 #include "dbt/host.h"
 #include "dbt/translate.h"
 
+#define CODE_ALIGN 8u /* of every piece of code */
+
 /* 0 or -ENOMEM. */
 int code_buffer_init(void);
 const struct code_gen_region *code_buffer_region(void);

@@ -358,6 +358,8 @@ void cpu_exec(struct CPUState *cpu)
         bool trap_flag = cpu->env.eflags & TF_MASK;
         uint32_t cflags = next_cflags(cpu);
         uint64_t flushes = tb_flush_count();
+
+        cpu->want_pad = last.lookup;
         struct TranslationBlock *tb = tb_lookup(cpu, cpu->env.eip, cpu_tb_flags(cpu), cflags);
 
         if (!tb) {

@@ -207,13 +207,15 @@ struct CPUState {
     struct TranslationBlock *tb_jmp_cache[TB_JMP_CACHE_SIZE];
     uint16_t jmp_cache_log[JMP_CACHE_LOG]; /* entries of tb_jmp_cache filled with non-global TBs */
     unsigned jmp_cache_logged;             /* > JMP_CACHE_LOG: more than the log holds */
+    bool want_pad;              /* the next TB is looked up for an indirect branch: a new one gets a landing pad in front */
     bool code_page_global;      /* get_page_addr_code()'s last page is mapped global */
     struct vcpu_page *vp;       /* monitor's mapping of the vCPU page of the present view */
     struct vcpu_page *vp_view[2]; /* [1]: the guest-user view's; another page, so that user code cannot reach the kernel's */
     uint64_t stat[STAT_COUNT];
+    enum stat_id last_stat;     /* the last event counted: what a profile charges the monitor's time to */
     void *host;                 /* the embedding environment's per-CPU data */
 };
-#define CPU_STAT(cpu, name) ((cpu)->stat[STAT_##name]++)
+#define CPU_STAT(cpu, name) ((void)((cpu)->last_stat = STAT_##name), (cpu)->stat[STAT_##name]++)
 
 /* Queue an exception with or without error code for delivery before the next guest instruction. */
 void raise_exception_err(struct CPUState *cpu, int vector, uint64_t error_code);

@@ -26,6 +26,7 @@ struct code_gen_region {
     size_t slots_count;   /* 8-byte units */
     uint64_t vcpu_addr;   /* struct vcpu_page, read-write for guest code */
     uint64_t table_addr;  /* 65536 entries of 8 bytes, read-only for guest code: the inline look-up table */
+    bool patch_code;      /* patching code that has run is cheap: a CPU of silicon, not one that QEMU's TCG emulates */
     bool exit_by_syscall; /* leave with `syscall` (bare) or `int3` (hosted) where speed matters */
 };
 /* Fill in *r. 0 or -ENOMEM. Called once. */

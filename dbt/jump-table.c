@@ -9,7 +9,7 @@
  *           jmp   miss
  *     ok:   mov   spill.rcx, %rcx
  *           mov   spill.rdx, %rdx
- *           jmp   tb
+ *           jmp   tb               (not if the TB was made for this look-up: then the pad stands in front of it)
  *
  * No flags, no guest memory, cannot fault.
  */
@@ -98,7 +98,10 @@ static void emit_add_rcx(struct emit *e, uint64_t v)
     }
 }
 
-static uint64_t make_pad(const struct TranslationBlock *tb)
+#define RELOADS_LEN 16u /* bytes of the two loads */
+
+/* A pad for pc: it ends with a jump to `entry`, or, if that is 0, falls into what is appended next. */
+static uint64_t make_pad(uint64_t pc, uint64_t entry)
 {
     static struct emit e; /* owner: the CPU that translates; too large for the stack */
     uint64_t spill = code_buffer_region()->vcpu_addr + offsetof(struct vcpu_page, spill);
@@ -106,17 +109,27 @@ static uint64_t make_pad(const struct TranslationBlock *tb)
     e.base = code_buffer_next();
     e.len = 0;
     e.overflow = false;
-    emit_add_rcx(&e, -tb->pc);
+    emit_add_rcx(&e, -pc);
     emit8(&e, 0xe3);
     uint32_t at = e.len;
     emit8(&e, 0);
-    emit_add_rcx(&e, tb->pc);
+    emit_add_rcx(&e, pc);
     emit_jmp(&e, code_buffer_miss_stub());
+    while (!entry && (e.len + RELOADS_LEN) % CODE_ALIGN) {
+        emit8(&e, 0xcc);
+    }
     e.buf[at] = (uint8_t)(e.len - (at + 1));
     emit_load_abs(&e, R_ECX, spill + R_ECX * 8);
     emit_load_abs(&e, R_EDX, spill + R_EDX * 8);
-    emit_jmp(&e, tb->tc.ptr);
+    if (entry) {
+        emit_jmp(&e, entry);
+    }
     return code_buffer_append(&e);
+}
+
+uint64_t jump_table_pad_before(uint64_t pc)
+{
+    return make_pad(pc, 0);
 }
 
 void jump_table_add(struct TranslationBlock *tb)
@@ -128,7 +141,7 @@ void jump_table_add(struct TranslationBlock *tb)
         return;
     }
     if (!tb->pad) {
-        tb->pad = make_pad(tb);
+        tb->pad = make_pad(tb->pc, tb->tc.ptr);
         if (!tb->pad) {
             return;
         }

@@ -166,6 +166,10 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
         out_of_memory(cpu);
         return NULL;
     }
+    if (cpu->want_pad && cflags == 0) {
+        tb->pad = jump_table_pad_before(pc);
+        tb->tc.ptr = code_buffer_next();
+    }
     vpage_mark(pc);
     vpage_mark(pc + INSN_MAX_LEN - 1); /* a crossing TB also depends on the next page */
     tb->pc = pc;

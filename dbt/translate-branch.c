@@ -20,12 +20,15 @@ static bool may_chain(const struct DisasContext *s)
     return !(s->tb->cflags & CF_NO_GOTO_TB);
 }
 
-/* May exit n be a patchable rel32? If the target is here already and on our page: a loop, a branch back. Otherwise the
- * slot is better: patching code that has run is dear where our own machine is emulated (docs/translation.md). */
+/* May exit n be a patchable rel32? Always where patching code is cheap. Where our own machine is emulated, patching code that has
+ * run is dear (docs/translation.md): then only if the target is here already and on our page: a loop, a branch back. */
 static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
 {
     const struct TranslationBlock *tb = s->tb;
 
+    if (may_chain(s) && s->region->patch_code) {
+        return true;
+    }
     if (!may_chain(s) || ((target ^ tb->pc) & PAGE_MASK) || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
         return false;
     }

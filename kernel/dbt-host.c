@@ -12,6 +12,7 @@
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/profile.h"
 #include "kernel/run.h"
 #include "kernel/vcpu/vcpu.h"
 #include "kernel/x86.h"
@@ -21,9 +22,6 @@
 #include "mm/ram.h"
 #include "mm/shadow.h"
 #include "mm/track.h"
-
-#define CODE_CACHE_SIZE 0x1000000ull /* 16 MiB */
-#define SLOTS_SIZE      0x400000ull  /* 4 MiB: 512 Ki slots */
 
 /* Owner: boot; constant afterwards. */
 static struct code_gen_region region;
@@ -44,17 +42,33 @@ static void *shared_window(gva_t va, uint64_t size, unsigned flags)
     return phys_to_virt(hpa);
 }
 
-int dbt_host_init(struct CPUState *cpu)
+/* QEMU's TCG says so in the leaf for hypervisors. Patching code that has run makes it translate that code anew. */
+static bool is_emulated_cpu(void)
 {
+    uint32_t r[4];
+
+    cpuid(1, 0, r);
+    if (!(r[2] & BIT(31))) {
+        return false;
+    }
+    cpuid(0x40000000, 0, r);
+    return !memcmp(&r[1], "TCGTCGTCGTCG", 12);
+}
+
+int dbt_host_init(struct CPUState *cpu, uint64_t cache_size)
+{
+    uint64_t slots_size = cache_size / 4; /* as many as blocks of 32 bytes could need */
+
     region = (struct code_gen_region){
         .code_exec = CODE_CACHE_BASE,
-        .code_rw = shared_window(CODE_CACHE_BASE, CODE_CACHE_SIZE, SHADOW_MAP_X),
-        .code_size = CODE_CACHE_SIZE,
+        .code_rw = shared_window(CODE_CACHE_BASE, cache_size, SHADOW_MAP_X),
+        .code_size = cache_size,
         .slots_exec = SLOTS_BASE,
-        .slots_rw = shared_window(SLOTS_BASE, SLOTS_SIZE, 0),
-        .slots_count = SLOTS_SIZE / 8,
+        .slots_rw = shared_window(SLOTS_BASE, slots_size, 0),
+        .slots_count = slots_size / 8,
         .vcpu_addr = VCPU_PAGE_ADDR,
         .table_addr = JUMP_TABLE_ADDR,
+        .patch_code = !is_emulated_cpu(),
         .exit_by_syscall = true,
     };
     for (enum view v = 0; v < VIEW_COUNT; v++) {
@@ -195,6 +209,7 @@ void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_eve
         ev->kind = HOST_EV_STEP;
     } else if (vector >= 32) {
         ev->kind = HOST_EV_INTERRUPT;
+        profile_tick(cpu, host_pc, r.rip);
         host_irq(vector);
     } else {
         ev->kind = HOST_EV_FAULT;

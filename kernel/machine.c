@@ -14,6 +14,7 @@
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
 #include "kernel/monitor.h"
+#include "kernel/profile.h"
 #include "kernel/run.h"
 #include "kernel/vcpu/vcpu.h"
 #include "kernel/x86.h"
@@ -203,5 +204,6 @@ void cpu_halt_wait(struct CPUState *cpu)
 {
     while (!cpu_has_work(cpu) && cpu->exit_request == CPU_RUNNING) {
         cpu_idle();
+        profile_idle();
     }
 }

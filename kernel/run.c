@@ -15,6 +15,7 @@
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/profile.h"
 #include "kernel/self-check.h"
 #include "kernel/stat.h"
 #include "kernel/vcpu/vcpu.h"
@@ -93,9 +94,9 @@ static void register_stats(struct CPUState *cpu)
 }
 
 /* 0 or -ENOMEM. */
-static int create_cpu(struct CPUState *cpu, const struct guest_start *start)
+static int create_cpu(struct CPUState *cpu, const struct conf *conf, const struct guest_start *start)
 {
-    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dbt_host_init(cpu) < 0 || fault_init() < 0 ||
+    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dbt_host_init(cpu, conf->cache) < 0 || fault_init() < 0 ||
         dbt_init(cpu) < 0) {
         return -ENOMEM;
     }
@@ -156,11 +157,13 @@ int run_guest(const struct conf *conf, const struct guest_start *start)
 {
     struct CPUState *cpu = &cpu0;
 
-    if (create_cpu(cpu, start) < 0) {
-        printk("guest: not enough memory for translation beside `memory` = %lu MiB; lower it\n", conf->memory >> 20);
+    if (create_cpu(cpu, conf, start) < 0) {
+        printk("guest: not enough memory for translation beside `memory` = %lu MiB with `cache` = %lu MiB; lower one\n",
+               conf->memory >> 20, conf->cache >> 20);
         return EXIT_LOAD_ERROR;
     }
     register_stats(cpu);
+    profile_init();
     if (conf->smc == CONF_SMC_CHECK) {
         printk("notdirty: warning: smc = check is not there yet; this run finds code changes by page protection\n");
     }

@@ -35,8 +35,8 @@ uint32_t guest_counter(void *opaque, uint32_t index);
 
 /* ---- dbt-host.c ---- */
 
-/* Frames for the code cache, tables and vCPU page, mapped in both views. 0 or -ENOMEM. */
-int dbt_host_init(struct CPUState *cpu);
+/* Frames for the code cache of cache_size bytes, tables and vCPU page, mapped in both views. 0 or -ENOMEM. */
+int dbt_host_init(struct CPUState *cpu, uint64_t cache_size);
 
 /* ---- monitor-guest.c ---- */
 

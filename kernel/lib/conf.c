@@ -15,9 +15,11 @@
 #define CONF_LINE_MAX  1200 /* the longest value (cmdline) with its key */
 #define MEMORY_GRANULE (2ull << 20)
 #define MEMORY_MAX     (1ull << 42) /* what the physmap can hold, mm/layout.h */
+#define CACHE_GRANULE  (1ull << 20)
+#define CACHE_MAX      (256ull << 20)
 #define TIMEOUT_MAX    (30u * 24 * 3600)
 
-enum conf_kind { KIND_PATH, KIND_TEXT, KIND_CHANNELS, KIND_SIZE, KIND_CHOICE, KIND_SECONDS };
+enum conf_kind { KIND_PATH, KIND_TEXT, KIND_CHANNELS, KIND_SIZE, KIND_CACHE, KIND_CHOICE, KIND_SECONDS };
 
 struct conf_key {
     const char *name;
@@ -34,6 +36,7 @@ static const struct conf_key keys[] = {
     {"symbols", KIND_PATH, TEXT_FIELD(symbols), {NULL}},
     {"cmdline", KIND_TEXT, TEXT_FIELD(cmdline), {NULL}},
     {"memory", KIND_SIZE, offsetof(struct conf, memory), 0, {NULL}},
+    {"cache", KIND_CACHE, offsetof(struct conf, cache), 0, {NULL}},
     {"mode", KIND_CHOICE, offsetof(struct conf, mode), 0, {"translate", "native"}},
     {"smc", KIND_CHOICE, offsetof(struct conf, smc), 0, {"protect", "check"}},
     {"log", KIND_CHANNELS, TEXT_FIELD(log), {NULL}},
@@ -41,7 +44,7 @@ static const struct conf_key keys[] = {
     {"timeout", KIND_SECONDS, offsetof(struct conf, timeout), 0, {NULL}},
 };
 #undef TEXT_FIELD
-#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, mode, smc, log, exit, timeout"
+#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout"
 
 _Static_assert(CONF_MODE_TRANSLATE == 0 && CONF_MODE_NATIVE == 1, "order of the choices of mode");
 _Static_assert(CONF_SMC_PROTECT == 0 && CONF_SMC_CHECK == 1, "order of the choices of smc");
@@ -53,6 +56,7 @@ void conf_defaults(struct conf *conf)
     memset(conf, 0, sizeof(*conf));
     memcpy(conf->guest, "guest", sizeof("guest"));
     conf->memory = 256ull << 20;
+    conf->cache = 16ull << 20;
 }
 
 static bool is_blank(char c)
@@ -84,15 +88,15 @@ static bool parse_decimal(const char *s, uint64_t max, uint64_t *value, const ch
     return true;
 }
 
-/* "256M", "1G", "262144K" or bytes; a positive multiple of 2 MiB. */
-static int set_size(uint64_t *field, const char *value, char *msg, size_t msg_size)
+/* "256M", "1G", "262144K" or bytes, at most max. False if it is no such thing. */
+static bool parse_size(const char *value, uint64_t max, uint64_t *size)
 {
     const char *rest;
     uint64_t v;
     unsigned shift = 0;
 
-    if (!parse_decimal(value, MEMORY_MAX, &v, &rest)) {
-        goto bad;
+    if (!parse_decimal(value, max, &v, &rest)) {
+        return false;
     }
     switch (*rest) {
     case 'K':
@@ -108,20 +112,41 @@ static int set_size(uint64_t *field, const char *value, char *msg, size_t msg_si
         shift = 30;
         break;
     }
-    if (rest[shift != 0] != '\0' || v > MEMORY_MAX >> shift) {
-        goto bad;
+    if (rest[shift != 0] != '\0' || v > max >> shift) {
+        return false;
     }
-    v <<= shift;
+    *size = v << shift;
+    return true;
+}
+
+/* A positive multiple of 2 MiB. */
+static int set_size(uint64_t *field, const char *value, char *msg, size_t msg_size)
+{
+    uint64_t v;
+
+    if (!parse_size(value, MEMORY_MAX, &v)) {
+        snprintf(msg, msg_size, "bad memory size '%.40s': expected e.g. 256M or 2G, 4096G at most",
+                 value);
+        return -EINVAL;
+    }
     if (v == 0 || v % MEMORY_GRANULE != 0) {
         snprintf(msg, msg_size, "memory '%.40s' is not a positive multiple of 2M", value);
         return -EINVAL;
     }
     *field = v;
     return 0;
-bad:
-    snprintf(msg, msg_size, "bad memory size '%.40s': expected e.g. 256M or 2G, 4096G at most",
-             value);
-    return -EINVAL;
+}
+
+static int set_cache(uint64_t *field, const char *value, char *msg, size_t msg_size)
+{
+    uint64_t v;
+
+    if (!parse_size(value, CACHE_MAX, &v) || v == 0 || v % CACHE_GRANULE != 0) {
+        snprintf(msg, msg_size, "bad cache size '%.40s': expected 1M to 256M", value);
+        return -EINVAL;
+    }
+    *field = v;
+    return 0;
 }
 
 static int set_seconds(uint32_t *field, const char *value, char *msg, size_t msg_size)
@@ -201,6 +226,8 @@ int conf_set(struct conf *conf, const char *name, const char *value, char *msg, 
     switch (key->kind) {
     case KIND_SIZE:
         return set_size((uint64_t *)(void *)field, value, msg, msg_size);
+    case KIND_CACHE:
+        return set_cache((uint64_t *)(void *)field, value, msg, msg_size);
     case KIND_SECONDS:
         return set_seconds((uint32_t *)(void *)field, value, msg, msg_size);
     case KIND_CHOICE:

@@ -16,6 +16,7 @@ struct conf {
     char symbols[64];  /* System.map or ELF file of the guest; empty = none */
     char cmdline[1024];
     uint64_t memory;   /* guest RAM in bytes; default 256 MiB; multiple of 2 MiB */
+    uint64_t cache;    /* code cache in bytes; default 16 MiB; 1 to 256 MiB */
     uint32_t mode;     /* enum conf_mode */
     uint32_t smc;      /* enum conf_smc */
     char log[64];      /* channels, as log_parse() takes them */

@@ -38,6 +38,7 @@ extern const char host_leave[];
 uint8_t hosted_guest_fp[HOSTED_XSAVE_SIZE] __attribute__((aligned(64)));
 uint64_t hosted_faults;
 size_t hosted_code_size = HOSTED_CODE_SIZE;
+bool hosted_patch_code = true;
 void (*hosted_on_interrupt)(struct CPUState *cpu);
 uint64_t hosted_interrupted[4];
 
@@ -93,6 +94,7 @@ int code_gen_alloc(struct code_gen_region *r)
         .slots_count = SLOTS_SIZE / 8,
         .vcpu_addr = VCPU_ADDR,
         .table_addr = TABLE_ADDR,
+        .patch_code = hosted_patch_code,
     };
     return 0;
 }

@@ -16,6 +16,8 @@
 #define HOSTED_CODE_SIZE 0x400000ull    /* code cache */
 extern size_t hosted_code_size;         /* HOSTED_CODE_SIZE unless changed before hosted_init() */
 
+extern bool hosted_patch_code;          /* code_gen_region.patch_code, true unless changed before hosted_init() */
+
 /* x87, SSE, AVX, AVX-512 state of the guest in XSAVE standard format. */
 #define HOSTED_XSAVE_SIZE 16384
 extern uint8_t hosted_guest_fp[HOSTED_XSAVE_SIZE];

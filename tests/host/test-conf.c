@@ -85,6 +85,25 @@ static void test_editors(void **state)
                      0);
 }
 
+static void test_cache(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes; /* 0: refused */
+    } sizes[] = {{"1M", 1ull << 20}, {"1048576", 1ull << 20}, {"256M", 256ull << 20}, {"3072k", 3ull << 20},
+                 {"0", 0},           {"257M", 0},             {"512K", 0},            {"1G", 0},
+                 {"1536K", 0},       {"", 0},                 {"16 M", 0}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+
+        conf_defaults(&conf);
+        assert_int_equal(conf.cache, 16ull << 20);
+        assert_int_equal(conf_set(&conf, "cache", sizes[i].text, msg, sizeof(msg)), sizes[i].bytes ? 0 : -EINVAL);
+        assert_int_equal(conf.cache, sizes[i].bytes ? sizes[i].bytes : 16ull << 20);
+    }
+}
+
 static void test_memory(void **state)
 {
     static const struct {
@@ -212,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),     cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_every_choice), cmocka_unit_test(test_editors),
+        cmocka_unit_test(test_cache),
         cmocka_unit_test(test_memory),       cmocka_unit_test(test_errors_name_line_and_cause),
         cmocka_unit_test(test_binary_file),  cmocka_unit_test(test_longest_values),
         cmocka_unit_test(test_conf_set),

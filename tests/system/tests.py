@@ -134,6 +134,13 @@ def ending_tests():
                expect=("^spinning$",))
     yield Test("hostile/map-over-monitor", "payloads/hostile.elf", cmdline="only=map-over-monitor",
                status=by_monitor("unsupported"), expect=("where the monitor lives",))
+    yield Test("top/translate", "payloads/spin-forever.elf", append="timeout=2", exit="monitor", status=by_monitor("user quit"),
+               dialogue=((rb"\(nd\) ", b"top\n"), (rb"translated code of the guest's kernel.*\(nd\) ", b"top clear\n"),
+                         (rb"\(nd\) ", b"top\n"), (rb"0 ticks\r\n.*\(nd\) ", b"quit\n")),
+               expect=("^spinning$", r"^ +[0-9.]+ %  block at [0-9a-f]{16} main"))
+    for size in ("1M", "64M"):
+        yield Test(f"cache-{size}", "payloads/smc-flush.elf", append=f"cache={size}", cmdline="functions=2000", timeout=60,
+                   payload="smc-flush", expect=((r"tb_flush=[1-9]" if size == "1M" else r"tb_flush=0"),))
     yield Test("smc-flush/cache-overflows", "payloads/smc-flush.elf", cmdline="functions=16000", timeout=120,
                payload="smc-flush", expect=(r"tb_flush=[1-9]",))
     for name in ("smc-next-insn", "smc-alias", "smc-random", "smc-chain"):
@@ -165,6 +172,7 @@ def bad_input_tests():
         "bad-memory": ("memory = lots\n", r"notdirty.conf:1: bad memory size"),
         "no-equals": ("# comment\nguest\n", r"notdirty.conf:2: expected 'key = value'"),
         "missing-guest": ("guest = notdirty/nothing.elf\n", "was not found or is empty"),
+        "bad-cache": ("cache = 300M\n", r"notdirty.conf:1: bad cache size '300M': expected 1M to 256M"),
         "bad-log": ("log = everything\n", r"log"),
     }
     for name, (text, message) in configs.items():

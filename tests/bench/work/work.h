@@ -11,7 +11,7 @@
 struct work {
     const char *name;
     uint64_t (*run)(uint64_t n); /* returns a checksum of n, the same in every engine */
-    uint32_t n;                  /* about 20 ms of a 2.5 GHz CPU */
+    uint32_t n;                  /* about 2 ms of a 2.5 GHz CPU: less than what a busy computer gives in one go */
     uint32_t small;              /* for machines where every instruction is counted or emulated twice */
     uint32_t avx;                /* needs AVX2 */
 };
