@@ -163,7 +163,7 @@ static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         break;
     }
     case RUN_EXIT_IRQ: /* after sti: env.eip is the next instruction, which comes before the interrupt */
-        env->inhibit_irq = 1;
+        env->inhibit_irq = INHIBIT_STI;
         break;
     case RUN_EXIT_UD:
         out->retired = false;
@@ -209,8 +209,9 @@ static void vif_load(struct CPUState *cpu)
 /* host_run(), with the redo TB's windows open for just that long. */
 static void enter_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev)
 {
-    bool redo = cpu->nr_smc_ranges || cpu->nr_mmio_pages;
-    bool windows = redo && !(cpu->smc_alias && !cpu->nr_mmio_pages);
+    bool pages = cpu->nr_mmio_pages || cpu->nr_watch_pages;
+    bool redo = cpu->nr_smc_ranges || pages;
+    bool windows = redo && !(cpu->smc_alias && !pages);
 
     if (unlikely(windows)) {
         fault_window_open(cpu);
@@ -240,7 +241,7 @@ static bool reach_boundary(struct CPUState *cpu, const struct TranslationBlock *
         const struct tb_run *run = tb_find_run(tb, ev->host_pc);
 
         if (run->arg & RUN_SHADOW && ev->host_pc == tb->tc.ptr + run->host_off) {
-            cpu->env.inhibit_irq = 1;
+            cpu->env.inhibit_irq = INHIBIT_STI;
         }
         return true;
     }
@@ -319,11 +320,28 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
     }
 }
 
-/* #DB after a single-stepped instruction, SDM vol. 3 17.3.1.4: a trap, DR6.BS. */
-static void single_step_done(struct CPUState *cpu)
+/*
+ * The instruction at pc has retired. One #DB, a trap, for all that it has caused: single step (SDM vol. 3 17.3.1.4: DR6.BS) and
+ * data breakpoints (17.3.1.2). Behind MOV SS it waits for one more instruction (6.8.3), and a single step is not reported.
+ */
+static void debug_traps(struct CPUState *cpu, bool single_step)
 {
-    cpu->env.dr[6] |= 1u << 14;
-    raise_exception(cpu, EXCP01_DB);
+    uint64_t dr6 = cpu->debug.hits | (single_step ? DR6_BS : 0);
+
+    if (dr6 && cpu->env.inhibit_irq != INHIBIT_SS) {
+        cpu->debug.hits = 0;
+        cpu->env.dr[6] |= dr6;
+        raise_exception(cpu, EXCP01_DB);
+    }
+}
+
+/* An exception or interrupt has been delivered: its frame may have been pushed onto watched bytes. */
+static void debug_after_delivery(struct CPUState *cpu)
+{
+    if (unlikely(cpu->debug.noted)) {
+        watchpoints_commit(cpu, true);
+        debug_traps(cpu, false);
+    }
 }
 
 /* Exceptions, halts and interrupts due before the next instruction. Returns false if the loop must start over. */
@@ -336,27 +354,50 @@ static bool cpu_handle_pending(struct CPUState *cpu)
     }
     if (cpu->exception_index != EXCP_NONE) {
         do_interrupt(cpu);
+        debug_after_delivery(cpu);
         return false;
     }
     if (cpu->cflags_next_tb == -1u && !cpu->env.inhibit_irq && cpu_exec_interrupt(cpu)) {
         CPU_STAT(cpu, irq);
+        debug_after_delivery(cpu);
         return false;
     }
     return true;
+}
+
+/* Whatever was to be executed is done, or has raised an exception, which supersedes what it hit. */
+static void debug_after_run(struct CPUState *cpu, const struct tb_exit *last, bool trap_flag)
+{
+    struct cpu_debug *d = &cpu->debug;
+    bool retired = last->retired && cpu->exception_index == EXCP_NONE;
+
+    if (unlikely(d->noted)) {
+        watchpoints_commit(cpu, retired);
+    }
+    d->resume = d->resume && !retired && cpu->exception_index == EXCP_NONE;
+    if (cpu->exception_index == EXCP_NONE) {
+        debug_traps(cpu, trap_flag && retired);
+    }
 }
 
 void cpu_exec(struct CPUState *cpu)
 {
     struct tb_exit last = {0};
 
-    while (cpu->exit_request == CPU_RUNNING) {
+    while (cpu->exit_request == CPU_RUNNING && !cpu->debug.stop) {
         if (!cpu_handle_pending(cpu)) {
             last.last_tb = NULL;
             last.lookup = false;
             continue;
         }
         bool trap_flag = cpu->env.eflags & TF_MASK;
+        bool redo = cpu->cflags_next_tb != -1u;
         uint32_t cflags = next_cflags(cpu);
+
+        if (unlikely(cpu_debug_active(&cpu->debug)) && !redo && !check_for_breakpoints(cpu, &cflags)) {
+            last = (struct tb_exit){0};
+            continue;
+        }
         uint64_t flushes = tb_flush_count();
 
         cpu->want_pad = last.lookup;
@@ -374,14 +415,24 @@ void cpu_exec(struct CPUState *cpu)
             jump_table_add(tb);
         }
         last = (struct tb_exit){0};
+        const uint64_t rf = cpu->env.eflags & RF_MASK;
+
         cpu->env.inhibit_irq = 0;
-        run_cache(cpu, tb->tc.ptr, trap_flag, &last);
-        if (cpu->cflags_next_tb == -1u) { /* no redo (again): the instruction is done, or raised an exception */
+        cpu->env.eflags &= ~(uint64_t)RF_MASK;
+        run_cache(cpu, tb->tc.ptr, trap_flag || cpu->debug.one_iteration, &last);
+        bool done = cpu->cflags_next_tb == -1u; /* no redo (again): the instruction is done, or raised an exception */
+
+        if (unlikely(rf && cpu->exception_index == EXCP_NONE && !(done && last.retired))) {
+            cpu->env.eflags |= RF_MASK;
+        }
+        if (done) {
             cpu->nr_smc_ranges = 0;
             cpu->nr_mmio_pages = 0;
+            cpu->nr_watch_pages = 0;
+            debug_after_run(cpu, &last, trap_flag);
         }
-        if (trap_flag && last.retired && cpu->exception_index == EXCP_NONE) {
-            single_step_done(cpu);
-        }
+    }
+    if (cpu->debug.stop && cpu->exit_request == CPU_RUNNING) {
+        cpu->exit_request = CPU_EXIT_DEBUG;
     }
 }

@@ -6,6 +6,7 @@
 #ifndef DBT_CPU_H
 #define DBT_CPU_H
 
+#include "dbt/debug.h"
 #include "dbt/decode.h"
 #include "kernel/lib/types.h"
 
@@ -128,8 +129,11 @@ struct CPUX86State {
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat, tsc_aux, apicbase, misc_enable, mtrr_deftype, tsc_offset;
     uint8_t cpl;
-    uint8_t inhibit_irq; /* instructions left in an sti / mov ss shadow (0 or 1) */
+    uint8_t inhibit_irq; /* the next instruction is in the shadow of INHIBIT_*; 0 = none */
 };
+#define INHIBIT_STI 1 /* external interrupts wait */
+#define INHIBIT_SS  2 /* mov ss, pop ss: debug exceptions too */
+#define DR6_BS      0x00004000u /* SDM vol. 3 17.2.3 */
 
 /* Why a run ended; with cpu->exit_code as detail. Printed by the kernel in one line each. */
 enum cpu_exit_request {
@@ -142,6 +146,7 @@ enum cpu_exit_request {
     CPU_EXIT_POWEROFF,
     CPU_EXIT_TIMEOUT,
     CPU_EXIT_USER,         /* the user quit */
+    CPU_EXIT_DEBUG,        /* not an end: debug.stop says why the monitor's prompt is wanted */
     CPU_EXIT_ERROR,        /* guest broke a limit of the monitor: exit_msg says */
     CPU_EXIT_NOWHERE       /* guest executes where it has no memory */
 };
@@ -204,6 +209,9 @@ struct CPUState {
     bool smc_alias;             /* the redo TB writes them through an alias: they need no windows */
     gva_t mmio_page[SMC_RANGE_MAX]; /* device pages that the next redo TB accesses (the host's handle_fault) */
     unsigned nr_mmio_pages;
+    gva_t watch_page[SMC_RANGE_MAX]; /* unmapped because they are watched, and the next redo TB accesses them */
+    bool watch_writable[SMC_RANGE_MAX];
+    unsigned nr_watch_pages;
     struct TranslationBlock *tb_jmp_cache[TB_JMP_CACHE_SIZE];
     uint16_t jmp_cache_log[JMP_CACHE_LOG]; /* entries of tb_jmp_cache filled with non-global TBs */
     unsigned jmp_cache_logged;             /* > JMP_CACHE_LOG: more than the log holds */
@@ -211,6 +219,7 @@ struct CPUState {
     bool code_page_global;      /* get_page_addr_code()'s last page is mapped global */
     struct vcpu_page *vp;       /* monitor's mapping of the vCPU page of the present view */
     struct vcpu_page *vp_view[2]; /* [1]: the guest-user view's; another page, so that user code cannot reach the kernel's */
+    struct cpu_debug debug;
     uint64_t stat[STAT_COUNT];
     enum stat_id last_stat;     /* the last event counted: what a profile charges the monitor's time to */
     void *host;                 /* the embedding environment's per-CPU data */

@@ -95,7 +95,7 @@ enum fault_result {
 };
 enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev, struct TranslationBlock *tb);
 /*
- * Write windows for a redo TB. Open, just before it runs: lets its stores to the pages of cpu->smc_range[] through, and maps
+ * Windows for a redo TB. Open, just before it runs: lets its stores to the pages of cpu->smc_range[] through, and maps
  * device accesses noted by handle_fault() on a private frame. Close, after every run: as before; device writes are then
  * performed.
  */

@@ -129,7 +129,7 @@ static bool share_ram(struct CPUState *cpu, const struct insn_access *a, const s
 
 /*
  * How many elements one redo writes: those that lie wholly on the page of the next one, or a single one that crosses; a
- * single one under TF, which traps after each. A source that overlaps them must be read and written at the guest's own
+ * single one under TF, which traps after each, and where data is watched. A source that overlaps them must be read and written at the guest's own
  * addresses, by which the CPU decides how it copies: 0, no alias.
  */
 static uint64_t string_part(struct CPUState *cpu, struct store *st)
@@ -139,7 +139,7 @@ static uint64_t string_part(struct CPUState *cpu, struct store *st)
     uint64_t k = off + elem > PAGE_SIZE ? 1 : down ? off / elem + 1 : (PAGE_SIZE - off) / elem;
     struct insn_access write = st->write, read = st->read;
 
-    k = cpu->env.eflags & TF_MASK ? 1 : MIN(k, st->count);
+    k = cpu->env.eflags & TF_MASK || cpu->debug.one_iteration ? 1 : MIN(k, st->count);
     cut_access(&write, k, down);
     if (read.len && k > 1) {
         cut_access(&read, k, down);

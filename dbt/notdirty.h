@@ -21,7 +21,7 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
 /*
  * Complete the store at env.eip, which faulted at fault_va on a page that is tracked for whatever reason, while the page stays
  * tracked: cflags_next_tb and smc_range[] are set, and the caller leaves the TB (FAULT_REDO). Kills no TB: where the page may
- * hold code, page_unprotect() comes first, and this follows only if that returned UNPROTECT_NOT_OURS.
+ * hold code, page_unprotect() comes first, and this follows only if that did not return UNPROTECT_LEAVE.
  */
 void notdirty_redo(struct CPUState *cpu, gva_t fault_va);
 

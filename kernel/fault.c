@@ -5,6 +5,7 @@
  */
 #include "dbt/host.h"
 #include "dbt/notdirty.h"
+#include "kernel/debug.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -13,6 +14,7 @@
 #include "kernel/vcpu/vcpu.h"
 #include "mm/frame.h"
 #include "mm/host.h"
+#include "mm/ram.h"
 #include "mm/shadow.h"
 #include "mm/track.h"
 
@@ -74,6 +76,13 @@ void fault_window_open(struct CPUState *cpu)
         memset(phys_to_virt(bounce_frame), 0xff, PAGE_SIZE);
         shadow_window_map(cpu_view(cpu), cpu->mmio_page[i], bounce_frame, true);
     }
+    for (unsigned i = 0; i < cpu->nr_watch_pages; i++) {
+        ram_addr_t ram = probe_page_addr_data(cpu, cpu->watch_page[i]);
+
+        if (ram != TB_PAGE_ADDR_INVALID) {
+            shadow_window_map(cpu_view(cpu), cpu->watch_page[i], ram_to_hpa(ram), cpu->watch_writable[i]);
+        }
+    }
 }
 
 void fault_window_close(struct CPUState *cpu)
@@ -103,18 +112,71 @@ static enum fault_result reserved_range(struct CPUState *cpu, gva_t va)
     return FAULT_EXCEPTION;
 }
 
+/*
+ * The store at env.eip meets a tracked page: each client of the page gets what it wants. Watched bytes: the store is made
+ * alone, so that what it hits is known to have happened, and noted before it can be cut into iterations.
+ */
 static enum fault_result tracked_write(struct CPUState *cpu, const struct host_event *ev, const struct walk_result *res)
 {
+    ram_addr_t ram;
+    bool watched = gpa_to_ram(res->gpa, &ram) && track_reasons(ram & PAGE_MASK) & TRACK_WATCH;
+
+    if (watched) {
+        debug_remember(cpu);
+        cpu_check_watchpoint_insn(cpu, ev->fault_addr);
+    }
     switch (page_unprotect(cpu, ev->fault_addr, ev->host_pc)) {
     case UNPROTECT_LEAVE:
         return FAULT_REDO;
     case UNPROTECT_RETRY:
-        return FAULT_RETRY;
     case UNPROTECT_NOT_OURS:
         break;
     }
-    panic("write to %llx (physical %llx) trapped, and nobody tracks it", (unsigned long long)ev->fault_addr,
-          (unsigned long long)res->gpa);
+    if (watched) {
+        notdirty_redo(cpu, ev->fault_addr);
+        return FAULT_REDO;
+    }
+    if (track_reasons(ram & PAGE_MASK)) {
+        panic("write to %llx (physical %llx) trapped, and nobody tracks it", (unsigned long long)ev->fault_addr,
+              (unsigned long long)res->gpa);
+    }
+    return FAULT_RETRY;
+}
+
+/* Note that the redo needs the page that is not mapped because it is watched. */
+static void add_watch_page(struct CPUState *cpu, gva_t page, bool writable)
+{
+    for (unsigned i = 0; i < cpu->nr_watch_pages; i++) {
+        if (cpu->watch_page[i] == page) {
+            cpu->watch_writable[i] |= writable;
+            return;
+        }
+    }
+    if (cpu->nr_watch_pages < SMC_RANGE_MAX) {
+        cpu->watch_page[cpu->nr_watch_pages] = page;
+        cpu->watch_writable[cpu->nr_watch_pages++] = writable;
+    }
+}
+
+/*
+ * An access to a page that is watched for reads: made alone, at its own address, with the page mapped for just that long.
+ * TBs that a store hits die, as on any other page.
+ */
+static enum fault_result watched_access(struct CPUState *cpu, const struct host_event *ev, unsigned access)
+{
+    debug_remember(cpu);
+    cpu_check_watchpoint_insn(cpu, ev->fault_addr);
+    add_watch_page(cpu, ev->fault_addr & PAGE_MASK, access & WALK_WRITE);
+    if (access & WALK_WRITE) {
+        if (page_unprotect(cpu, ev->fault_addr, ev->host_pc) != UNPROTECT_LEAVE) {
+            notdirty_redo(cpu, ev->fault_addr);
+        }
+    } else {
+        cpu->nr_smc_ranges = 0; /* a store of this instruction that was planned begins again */
+        cpu->smc_alias = false;
+        cpu->cflags_next_tb = CF_REDO;
+    }
+    return FAULT_REDO;
 }
 
 static enum fault_result page_fault(struct CPUState *cpu, const struct host_event *ev)
@@ -132,6 +194,8 @@ static enum fault_result page_fault(struct CPUState *cpu, const struct host_even
         return mmio_redo(cpu, ev->fault_addr, res.gpa);
     case FILL_TRACKED:
         return tracked_write(cpu, ev, &res);
+    case FILL_WATCHED:
+        return watched_access(cpu, ev, access);
     case FILL_RESERVED:
         return reserved_range(cpu, ev->fault_addr);
     }

@@ -165,6 +165,11 @@ void machine_stop(void)
     machine.deadline_ns = 0;
 }
 
+void machine_take_console(bool taken)
+{
+    machine.console_taken = taken;
+}
+
 uint32_t machine_inport(uint16_t port, unsigned size)
 {
     return vmachine_inport(&machine.vm, port, size);
@@ -189,9 +194,10 @@ bool cpu_exec_interrupt(struct CPUState *cpu)
         machine.console_taken = true;
         monitor_enter();
         machine.console_taken = false;
+        cpu->debug.resume = cpu_debug_active(&cpu->debug);
         return true;
     }
-    if (!cpu->interrupt_request || !(cpu->env.eflags & IF_MASK)) {
+    if (!cpu->interrupt_request || !(cpu->env.eflags & IF_MASK) || cpu_debug_holds_irq(&cpu->debug)) {
         return false;
     }
     int vector = machine_irq_ack();

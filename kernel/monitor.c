@@ -178,12 +178,20 @@ static _Noreturn void cmd_quit(char *args)
     machine_exit(EXIT_USER_QUIT, CONF_EXIT_POWEROFF);
 }
 
-static void cmd_continue(char *args)
+bool monitor_resume(const char *command)
 {
+    bool was_live = live;
+
     if (!live) {
-        printk("continue: the run is over\n");
+        printk("%s: the run is over\n", command);
     }
     live = false;
+    return was_live;
+}
+
+static void cmd_continue(char *args)
+{
+    monitor_resume("continue");
 }
 
 static const struct monitor_command builtin[] = {

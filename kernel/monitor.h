@@ -21,6 +21,9 @@ _Noreturn void monitor_prompt(int value);
 /* The same prompt while the guest is paused, between two of its instructions; returns on
  * `continue`. */
 void monitor_enter(void);
+/* For commands that let the guest go on: the present prompt ends. False, with a line that names the command, if the run is
+ * over. */
+bool monitor_resume(const char *command);
 
 /*
  * Cut the next blank-separated word off *args and parse it as a number (0x for hexadecimal, else

@@ -9,6 +9,7 @@
 #include "dbt/host.h"
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
+#include "kernel/debug.h"
 #include "kernel/exit.h"
 #include "kernel/guest-symbols.h"
 #include "kernel/lib/errno.h"
@@ -153,6 +154,21 @@ static int report_end(const struct CPUState *cpu)
     return value;
 }
 
+/* Until the run ends; breakpoints and the like only interrupt it. */
+static void run_with_prompts(struct CPUState *cpu)
+{
+    for (;;) {
+        cpu_exec(cpu);
+        if (cpu->exit_request != CPU_EXIT_DEBUG) {
+            return;
+        }
+        cpu->exit_request = CPU_RUNNING;
+        machine_take_console(true);
+        debug_stopped(cpu);
+        machine_take_console(false);
+    }
+}
+
 int run_guest(const struct conf *conf, const struct guest_start *start)
 {
     struct CPUState *cpu = &cpu0;
@@ -169,9 +185,10 @@ int run_guest(const struct conf *conf, const struct guest_start *start)
     }
     self_check_init();
     monitor_guest_init();
+    monitor_debug_init();
     machine_init(cpu, conf);
     LOG(BOOT, "guest starts at %lx", cpu->env.eip);
-    cpu_exec(cpu);
+    run_with_prompts(cpu);
     machine_stop();
     int value = report_end(cpu);
     if (self_check() > 0) {

@@ -23,6 +23,8 @@ void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp);
 void machine_init(struct CPUState *cpu, const struct conf *conf);
 /* The run is over: the console is the monitor's. */
 void machine_stop(void);
+/* What is typed is the monitor's (true), or the guest's again. */
+void machine_take_console(bool taken);
 /* The INTA cycle: the vector that the guest's PIC delivers. */
 int machine_irq_ack(void);
 uint32_t machine_inport(uint16_t port, unsigned size);

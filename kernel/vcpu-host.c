@@ -2,6 +2,7 @@
 /* What kernel/vcpu/ needs of the machine: guest memory by address, flushes, and the hardware's mirrors of guest state. */
 #include "dbt/host.h"
 #include "dbt/translate-all.h"
+#include "kernel/debug.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -65,6 +66,9 @@ int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user)
     if (translate_range(cpu, va, len, user ? WALK_USER : 0, ram, &pages) < 0) {
         return -EFAULT;
     }
+    if (unlikely(cpu->debug.nr_wp && len)) {
+        cpu_check_watchpoint(cpu, va, len, BP_MEM_READ);
+    }
     for (unsigned i = 0; i < pages; i++) {
         size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
 
@@ -83,6 +87,10 @@ int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool u
 
     if (translate_range(cpu, va, len, WALK_WRITE | (user ? WALK_USER : 0), ram, &pages) < 0) {
         return -EFAULT;
+    }
+    if (unlikely(cpu->debug.nr_wp && len)) {
+        debug_remember(cpu);
+        cpu_check_watchpoint(cpu, va, len, BP_MEM_WRITE);
     }
     for (unsigned i = 0; i < pages; i++) {
         size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
@@ -103,11 +111,13 @@ void mm_guest_written(ram_addr_t ram, unsigned len)
 
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size)
 {
+    guest_debug_io(cpu, port, size);
     return machine_inport(port, size);
 }
 
 void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t value)
 {
+    guest_debug_io(cpu, port, size);
     machine_outport(port, size, value);
 }
 

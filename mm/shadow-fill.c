@@ -12,6 +12,7 @@
 #include "mm/ram.h"
 #include "mm/shadow-priv.h"
 #include "mm/track.h"
+#include "mm/watch.h"
 
 /* Make leaf `slot` of t hold `pte`. More rights for the same frame are given in place; anything
  * else replaces the entry. */
@@ -35,8 +36,11 @@ static void leaf_update(struct shadow_table *t, unsigned slot, uint64_t pte, boo
 /* Map the page of a successful walk at gva; ram is what gva's page translates to. */
 static void fill_install(enum view view, gva_t gva, const struct walk_result *res, ram_addr_t ram)
 {
+    if (unlikely(watch_in(gva & PAGE_MASK, PAGE_SIZE, false))) {
+        watch_mark(ram & PAGE_MASK);
+    }
     uint64_t bits = SHADOW_LEAF | (res->writable && res->dirty && !track_reasons(ram) ? PTE_W : 0);
-    bool large = res->level >= 2 && !track_region_count(ram);
+    bool large = res->level >= 2 && !track_region_count(ram) && !watch_in(gva & LARGE_MASK, LARGE_SIZE, false);
     unsigned slot = pt_index(gva, 2);
     struct shadow_table *t;
     uint64_t old;
@@ -77,6 +81,9 @@ enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access,
         return FILL_RESERVED;
     }
     mapped = gpa_to_ram(res->gpa & PAGE_MASK, &ram);
+    if (mapped && unlikely(watch_in(gva & PAGE_MASK, PAGE_SIZE, true))) {
+        return FILL_WATCHED; /* nothing can be mapped there: watch_add() and every flush dropped what was */
+    }
     if (!redo_window_at(view, gva)) {
         if (mapped) {
             fill_install(view, gva, res, ram);

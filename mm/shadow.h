@@ -36,6 +36,7 @@ enum shadow_fill_result {
     FILL_OK,         /* mapped (or made writable): retry */
     FILL_GUEST_FAULT,/* the guest must see #PF with res->error_code */
     FILL_TRACKED,    /* write to a tracked frame: res->gpa; the mapping is present and read-only */
+    FILL_WATCHED,    /* RAM at res->gpa, not mapped because reads are watched (mm/watch.h) */
     FILL_MMIO,       /* res->gpa is not RAM */
     FILL_RESERVED,   /* gva lies in the monitor's reserved slots and the guest maps it: cannot be given */
 };

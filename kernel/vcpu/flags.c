@@ -18,7 +18,7 @@ int sens_sti(struct CPUState *cpu, const struct insn *insn)
     }
     if (!(cpu->env.eflags & IF_MASK)) {
         cpu->env.eflags |= IF_MASK;
-        cpu->env.inhibit_irq = 1; /* one instruction, SDM vol. 2 STI */
+        cpu->env.inhibit_irq = INHIBIT_STI; /* one instruction, SDM vol. 2 STI */
     }
     return SENS_NEXT;
 }

@@ -242,7 +242,6 @@ uint64_t cpu_cr4_valid(void);
 #define DR6_FIXED_1  0xffff0ff0u
 #define DR6_WRITABLE 0x0000e00fu
 #define DR6_BD       0x00002000u
-#define DR6_BS       0x00004000u
 #define DR7_FIXED_1  0x00000400u
 #define DR7_WRITABLE 0xffff23ffu
 #define DR7_GD       0x00002000u

@@ -124,15 +124,15 @@ static int commit_return(struct CPUState *cpu, struct far_return *r)
     return 0;
 }
 
-/* RF is not kept: no instruction breakpoint is ever armed, and nothing but the breakpoint logic
- * reads it. */
+/* RF is kept only while there is a breakpoint, because nothing else reads it and an instruction with
+ * RF set runs alone. */
 static void load_iret_flags(struct CPUState *cpu, uint64_t image, unsigned size, unsigned old_cpl)
 {
     struct CPUX86State *env = &cpu->env;
     uint64_t writable = CC_ALL | TF_MASK | DF_MASK | NT_MASK;
 
     if (size > 2) {
-        writable |= AC_MASK | ID_MASK;
+        writable |= AC_MASK | ID_MASK | (cpu->debug.nr_bp ? RF_MASK : 0);
     }
     if (old_cpl <= cpu_iopl(cpu)) {
         writable |= IF_MASK;

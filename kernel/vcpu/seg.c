@@ -194,7 +194,7 @@ int sens_mov_to_sreg(struct CPUState *cpu, const struct insn *insn)
         return SENS_RAISED;
     }
     if (seg == R_SS) {
-        cpu->env.inhibit_irq = 1; /* SDM vol. 3 6.8.3 */
+        cpu->env.inhibit_irq = INHIBIT_SS; /* SDM vol. 3 6.8.3 */
     }
     return SENS_NEXT;
 }

@@ -183,6 +183,9 @@ int sens_mov_to_dr(struct CPUState *cpu, const struct insn *insn)
         value = (value & DR7_WRITABLE) | DR7_FIXED_1;
     }
     cpu->env.dr[dr] = value;
+    if (dr != 6) {
+        cpu_debug_regs_changed(cpu);
+    }
     return SENS_NEXT;
 }
 

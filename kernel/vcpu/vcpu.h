@@ -41,6 +41,9 @@ void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t va
 void tlb_flush_guest(struct CPUState *cpu, bool all);
 void tlb_flush_page_guest(struct CPUState *cpu, gva_t va);
 
+/* DR0-DR3 or DR7 changed: breakpoints as they say, from the next instruction on. */
+void cpu_debug_regs_changed(struct CPUState *cpu);
+
 /* Hardware mirrors of guest state that is live while guest code runs. */
 void cpu_load_fs_base(struct CPUState *cpu);   /* env.segs[R_FS].base -> hardware */
 void cpu_load_gs_base(struct CPUState *cpu);

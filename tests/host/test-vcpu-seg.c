@@ -118,7 +118,7 @@ static void test_load_ss(void **state)
             expect_ok(r);
             assert_int_equal(vcpu.env.segs[R_SS].selector, SEL_TEST | rpl);
             assert_int_equal(vcpu_vp.sel[R_SS], SEL_TEST | rpl);
-            assert_int_equal(vcpu.env.inhibit_irq, !lss);
+            assert_int_equal(vcpu.env.inhibit_irq, lss ? 0 : INHIBIT_SS);
             assert_int_equal(vcpu.env.regs[R_EDX],
                              lss ? 0x123456789abcdefull : 0x2222222222222222ull);
         }

@@ -217,6 +217,7 @@ static void test_dr(void **state)
                              dr == 6 || dr == 4   ? 0xffffeffful
                              : dr == 7 || dr == 5 ? 0xffff27fful
                                                   : 0xfffffffful);
+            assert_int_equal(venv.debug_changes, dr == 4 || dr == 6 ? 0 : 1);
         }
     }
     for (unsigned bit = 32; bit < 64; bit++) {

@@ -144,6 +144,11 @@ void tlb_flush_guest(struct CPUState *cpu, bool all)
     venv.flush_some += !all;
 }
 
+void cpu_debug_regs_changed(struct CPUState *cpu)
+{
+    venv.debug_changes++;
+}
+
 void tlb_flush_page_guest(struct CPUState *cpu, gva_t va)
 {
     venv.flush_page++;

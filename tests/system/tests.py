@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Optional
 
 import badfiles
+import debugger
 import machine
 import monitor_writes
 import specials
@@ -67,6 +68,8 @@ class Test:
 
 # Cases that QEMU 7.2's TCG gets wrong where it is the CPU; docs/testing.md says what it does. Natively it always is.
 NATIVE_SKIP = {
+    "debug-regs": "write-exact,access-exact,address-is-aligned,strings,many-at-once,single-step-too,general-detect,"
+                  "data-beside-code,breakpoint-is-patched",
     "exceptions": "non-canonical-stack,invalid-opcode-strict,gate-privilege,system-state-strict",
     "page-fault": "reserved-bits",
     "rip-relative": "double-shift-imm",
@@ -82,7 +85,7 @@ TRANSLATE_SKIP = {
 
 # Payloads that end with a closing line, with the seconds that they need translated.
 PAYLOADS = {
-    "alu-checksum": 20, "control-flow": 10, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
+    "alu-checksum": 20, "control-flow": 10, "debug-regs": 20, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
     "page-fault": 15, "paging": 10, "rip-relative": 20, "single-step": 5, "smc-alias": 10, "smc-chain": 20,
     "smc-flush": 20, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
     "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
@@ -154,6 +157,11 @@ def ending_tests():
                        compare=True, timeout=30)
 
 
+def monitor_tests():
+    yield Test("debugger/translate", "payloads/debug-target.elf", special=debugger.debug, timeout=20)
+    yield Test("debugger/translate/uefi", "payloads/debug-target.elf", boot="uefi", special=debugger.debug, timeout=30)
+
+
 def bad_input_tests():
     refused = by_monitor("load error")
     files = {
@@ -206,5 +214,5 @@ def real_guest_tests():
                expect=(r"Linux version \d", "Freeing SMP alternatives", "VFS: Unable to mount root fs", "end Kernel panic"))
 
 
-TESTS = [*basic_tests(), *ending_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests()]
+TESTS = [*basic_tests(), *ending_tests(), *monitor_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests()]
 assert len({t.name for t in TESTS}) == len(TESTS), "names must be unique"

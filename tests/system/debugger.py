@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Dialogues with the monitor's debugger about a guest that runs meanwhile."""
+import tempfile
+import time
+
+import machine
+from specials import start
+from verdict import CRASH, FAIL, OK, TIMEOUT, Verdict, plain_text
+
+ESCAPE = b"\x01\x01c"  # QEMU has the same escape character, so it is typed twice
+PROMPT = rb"\(nd\) "
+
+
+class Dialogue:
+    """A machine whose monitor is talked to: every command's answer is what comes before the next prompt."""
+
+    def __init__(self, m, deadline):
+        self.m = m
+        self.deadline = deadline
+
+    def expect(self, pattern):
+        return self.m.expect(pattern, max(1, self.deadline - time.monotonic()))
+
+    def pause(self):
+        self.m.send(ESCAPE)
+        self.expect(rb"the guest is paused.*?" + PROMPT)
+
+    def ask(self, command, pattern=rb""):
+        """Type a command; its answer must have the pattern before the next prompt."""
+        self.m.send(command.encode() + b"\n")
+        answer = self.expect(rb"(.*?)" + PROMPT)[1]
+        found = machine.re.search(pattern, answer, machine.re.S | machine.re.M)
+        if not found:
+            raise AssertionError(f"{command}: {pattern!r} is not in the answer: {answer!r}")
+        return found
+
+    def go(self, command="continue"):
+        self.m.send(command.encode() + b"\n")
+
+
+def converse(runner, test, factor, talk):
+    """Run talk(dialogue) with the test's machine; what it raises is the verdict."""
+    deadline = time.monotonic() + test.timeout * factor
+    with tempfile.TemporaryDirectory(prefix="debug-", dir=runner.build) as scratch:
+        with start(runner, test, scratch, None) as m:
+            try:
+                talk(Dialogue(m, deadline))
+                status, reason = m.wait(max(1, deadline - time.monotonic()))
+            except machine.ExpectTimeout as e:
+                return Verdict(TIMEOUT if m.status is None else CRASH, str(e), plain_text(m.output))
+            except AssertionError as e:
+                return Verdict(FAIL, str(e), plain_text(m.output))
+            if status != test.status:
+                return Verdict(FAIL, f"exit status {status} ({reason}), expected {test.status}", plain_text(m.output))
+            return Verdict(OK, output=plain_text(m.output))
+
+
+def equal(what, got, expected):
+    if got != expected:
+        raise AssertionError(f"{what}: {got!r}, expected {expected!r}")
+
+
+def bad_commands(d):
+    """Wrong input gets one line and changes nothing."""
+    for command in ("break", "break x", "break 1 2", "watch", "watch 0x1000 0", "watch 0xffffffffffffffff 2", "watch 1 2 3",
+                    "delete", "delete 0", "delete 1", "step 0", "step x", "disas 0 65", "watch 1 0x200000"):
+        name = command.split()[0].encode()
+        d.ask(command, rb"^" + name + rb": (expected|there is no)")
+    d.ask("info", rb"^guest: dr0 0 ")
+
+
+def watch_counter(d, counter):
+    """Stops at every increment and at no store beside it, although they are on the same page."""
+    d.ask(f"watch {counter:#x}", rb"^watch 1 at ")
+    last = None
+    for _ in range(4):
+        d.go()
+        hit = d.expect(rb"watch 1 at \S+, 8 bytes: old (\w+) new (\w+), written by\s+(\w+: \w+ [^\r\n]*)\s+next \w+: .*?" + PROMPT)
+        old, new = int(hit[1], 16), int(hit[2], 16)
+        equal("counter", new, old + 1)
+        equal("counter before", old, last if last is not None else old)
+        last = new
+        if not machine.re.search(rb"(add|inc|mov)", hit[3]):
+            raise AssertionError(f"not a store: {hit[3]!r}")
+    d.ask("delete 1", rb"gone")
+    d.ask(f"watch {counter + 7:#x} 1", rb"^watch 1 at ")  # a byte that is rewritten: counts though its value stays
+    d.go()
+    d.expect(rb"watch 1 at \S+, 1 bytes: old 00 new 00, .*?" + PROMPT)
+    d.ask("info", rb"^watch 1 at .*, 1 hits")
+    d.ask("delete 1", rb"gone")
+    d.ask(f"awatch {counter:#x} 8", rb"^awatch 1 at ")
+    d.go()
+    d.expect(rb"awatch 1 at .*?accessed by.*?" + PROMPT)
+    d.ask("delete 1", rb"gone")
+
+
+def break_at(d, add_one):
+    d.ask(f"break {add_one:#x}", rb"^break 1 at ")
+    for _ in range(3):
+        d.go()
+        d.expect(rb"break 1 at %016x: .*?" % add_one + PROMPT)
+        d.ask("regs", rb"rip %016x " % add_one)
+    d.ask("info", rb"^break 1 at .*, 3 hits")
+    d.go("step 5")  # out of the function and, at most, back to it
+    d.expect(rb"(step|break 1 at).*?" + PROMPT)
+    d.ask("delete 1", rb"gone")
+
+
+def step_straight(d, add_one):
+    """A step ends at the next line of the disassembly, where no branch is in between."""
+    d.ask(f"break {add_one:#x}", rb"^break 1 at ")
+    d.go()
+    d.expect(rb"break 1 at.*?" + PROMPT)
+    d.ask("delete 1", rb"gone")
+    second = d.ask("disas", rb"^%016x: [^\r\n]*\s+(\w+): " % add_one)[1]
+    d.go("step")
+    d.expect(rb"step: " + second + rb": .*?" + PROMPT)
+    d.ask("regs", rb"rip " + second)
+
+
+def debug(runner, test, factor):
+    """All of the debugger on a guest that counts for ever, until the monitor's `mem` ends it; its sums must then agree."""
+    def talk(d):
+        at = d.expect(rb"counter=(\w+) add_one=(\w+) stop=(\w+)\s")
+        counter, add_one, stop = (int(at[i], 16) for i in (1, 2, 3))
+        d.pause()
+        bad_commands(d)
+        watch_counter(d, counter)
+        break_at(d, add_one)
+        step_straight(d, add_one)
+        for n in range(12):
+            d.ask(f"break {0x1000 + n}", rb"^break ")
+        d.ask("break 0x1234", rb"no more than 12")
+        for n in range(12):
+            d.ask(f"delete {n + 1}", rb"gone")
+        d.ask("check", rb"check: 0 violations in TB lists, 0 in shadow tables")
+        d.ask(f"mem {stop:#x} = 1", rb"1 bytes written")
+        d.go()
+        d.expect(rb"rounds agree")
+
+    return converse(runner, test, factor, talk)
