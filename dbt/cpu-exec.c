@@ -44,6 +44,9 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
     tb = tb_htable_lookup(cpu, pc, phys_pc, flags, cflags);
     if (!tb) {
         tb = tb_gen_code(cpu, pc, flags, cflags);
+    } else if (!cpu->code_page_global || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+        /* Was global when it was made; what is cached of it by address must not outlive the present mapping. */
+        tb->global = false;
     }
     if (tb) {
         *slot = tb;

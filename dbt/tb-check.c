@@ -129,7 +129,7 @@ static int check_outgoing(const struct TranslationBlock *tb, unsigned n)
         return VIOLATION("jump pc=%#llx exit %u is not once on the list of pc=%#llx", pc_of(tb), n,
                          pc_of(dest));
     }
-    if (tb_jmp_is_cross_page(tb, dest) && !(tb->jmp_logged & BIT(n))) {
+    if (tb_jmp_is_cross_page(tb, dest) && !tb_jmp_is_logged(tb, n)) {
         return VIOLATION("jump pc=%#llx exit %u to another page is not logged", pc_of(tb), n);
     }
     return 0;

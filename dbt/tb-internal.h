@@ -103,6 +103,8 @@ void tb_remove_from_jmp_list(struct TranslationBlock *orig, unsigned n);
 void tb_jmp_unlink(struct TranslationBlock *dest);
 bool tb_jmp_is_cross_page(const struct TranslationBlock *tb,
                           const struct TranslationBlock *tb_next);
+/* Is exit n in a log? Which one depends on what its ends were when the jump was made. */
+bool tb_jmp_is_logged(const struct TranslationBlock *tb, unsigned n);
 unsigned tb_cross_page_count(void);
 void tb_cross_page_reset(void);
 

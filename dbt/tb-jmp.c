@@ -13,7 +13,8 @@
  * Jumps between different guest pages are right only as long as the mapping of the target's page
  * stays as it was when the jump was made, so they are undone when mappings change: all of them, or,
  * when only non-global mappings change, those that have a non-global end. Hence two logs. An exit is
- * in a log at most once (jmp_logged); an entry whose jump was undone for another reason stays until
+ * in each log at most once (jmp_logged); it is in both if a target died whose successor at the same address is of the other
+ * kind, as a block that now runs on into a non-global page. An entry whose jump was undone for another reason stays until
  * then, and is harmless.
  */
 static struct cross_page_log {
@@ -24,15 +25,21 @@ static struct cross_page_log {
 
 unsigned tb_cross_page_limit = TB_CROSS_PAGE_LOG;
 
+/* Of exit n in jmp_logged: bits 0 and 1 for one log, 2 and 3 for the other. The byte has two locks, hence atomics. */
+static uint8_t logged_bit(const struct cross_page_log *log, unsigned n)
+{
+    return (uint8_t)(1u << (n + TB_MAX_JMP * (unsigned)(log - cross_page)));
+}
+
 static bool cross_page_push(struct TranslationBlock *tb, unsigned n, bool global)
 {
     struct cross_page_log *log = &cross_page[global];
 
     spin_lock(&log->lock);
-    bool logged = tb->jmp_logged & BIT(n);
+    bool logged = __atomic_load_n(&tb->jmp_logged, __ATOMIC_RELAXED) & logged_bit(log, n);
     if (!logged && log->count < MIN(tb_cross_page_limit, TB_CROSS_PAGE_LOG)) {
         log->entry[log->count++] = tb_link(tb, n);
-        tb->jmp_logged |= BIT(n);
+        __atomic_or_fetch(&tb->jmp_logged, logged_bit(log, n), __ATOMIC_RELAXED);
         logged = true;
     }
     spin_unlock(&log->lock);
@@ -47,7 +54,7 @@ static uintptr_t cross_page_pop(struct cross_page_log *log)
     spin_lock(&log->lock);
     if (log->count) {
         link = log->entry[--log->count];
-        tb_of_link(link)->jmp_logged &= ~BIT(n_of_link(link));
+        __atomic_and_fetch(&tb_of_link(link)->jmp_logged, (uint8_t)~logged_bit(log, n_of_link(link)), __ATOMIC_RELAXED);
     }
     spin_unlock(&log->lock);
     return link;
@@ -95,6 +102,12 @@ bool tb_jmp_is_cross_page(const struct TranslationBlock *tb, const struct Transl
     return ((tb->pc ^ tb_next->pc) & PAGE_MASK) ||
            ((tb->page_addr[0] ^ tb_next->page_addr[0]) & PAGE_MASK) ||
            tb_next->page_addr[1] != TB_PAGE_ADDR_INVALID;
+}
+
+bool tb_jmp_is_logged(const struct TranslationBlock *tb, unsigned n)
+{
+    return __atomic_load_n(&tb->jmp_logged, __ATOMIC_RELAXED) &
+           (logged_bit(&cross_page[0], n) | logged_bit(&cross_page[1], n));
 }
 
 static bool tb_jmp_allowed(const struct TranslationBlock *tb, unsigned n,

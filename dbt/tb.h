@@ -64,7 +64,7 @@ struct TranslationBlock {
     uint32_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
     uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h) */
     uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
-    uint8_t jmp_logged;                    /* bit n: exit n is in the cross-page log (tb-jmp.c); lock: the log's */
+    uint8_t jmp_logged;                    /* which exits are in which cross-page log (tb-jmp.c) */
 } __attribute__((aligned(64)));
 #define TB_JMP_OFFSET_INVALID 0xffffffffu
 

@@ -64,6 +64,7 @@ struct TranslationBlock *fake_gen(uint64_t pc, unsigned size, uint32_t flags, ui
         ASSERT(phys_page2 != TB_PAGE_ADDR_INVALID && tb_page_prepare(phys_page2) == 0);
     }
     struct TranslationBlock *tb = fake_tb(pc, size, flags, cflags);
+    tb->global = fake.va_global[pc >> PAGE_SHIFT] && fake.va_global[(pc + size - 1) >> PAGE_SHIFT];
     struct TranslationBlock *linked = tb_link_page(tb, phys_pc, phys_page2);
     if (linked != tb) {
         memset(tb, 0x5a, sizeof(*tb));

@@ -22,6 +22,7 @@ struct fake {
     unsigned protects, unprotects, probes; /* calls */
     int allocs_left;                       /* dbt_zalloc() calls that succeed; < 0: all */
     unsigned va_to_page[FAKE_PAGES];
+    bool va_global[FAKE_PAGES]; /* the mapping survives a change of address space */
 };
 extern struct fake fake;
 extern struct CPUState fake_cpu[2];

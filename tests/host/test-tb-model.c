@@ -32,8 +32,10 @@ static struct {
     unsigned page[TBS][2]; /* physical page of the first byte and of the last */
     bool crosses[TBS];
     int dest[TBS][TB_MAX_JMP];
-    bool logged[TBS][TB_MAX_JMP];
-    unsigned nr_logged;
+    bool executed[TBS][TB_MAX_JMP]; /* the jump was made as an executor makes it: between TBs that were just looked up */
+    bool global[TBS];
+    bool logged[2][TBS][TB_MAX_JMP]; /* [1]: as a jump between global pages */
+    unsigned nr_logged[2];
     uint64_t owner[PHYS * PAGE_SIZE][WORDS]; /* for each byte: the live TBs it is part of */
     bool is_protected[PHYS];
     uint64_t killed;
@@ -52,7 +54,9 @@ static struct {
                             X(jump_out_undone) X(unlink_cross_page) X(unlinked_jump)               \
                                 X(unlinked_dead_entry) X(left_lazily_protected) X(unprotect)       \
                                     X(kill_one) X(has_code) X(has_no_code) X(flush) X(remap)       \
-                                        X(reboot)
+                                        X(reboot) X(switch_space) X(chain_global)                  \
+                                            X(chain_in_both_logs) X(unlink_spares_global)     \
+                                                X(no_longer_global) X(chain_executed)
 enum path {
 #define X(name) PATH_##name,
     PATHS(X)
@@ -226,7 +230,7 @@ static void compare(uint64_t step_nr)
         }
     }
     assert_memory_equal(fake.is_protected, model.is_protected, sizeof(model.is_protected));
-    assert_int_equal(tb_cross_page_count(), model.nr_logged);
+    assert_int_equal(tb_cross_page_count(), model.nr_logged[0] + model.nr_logged[1]);
     assert_int_equal(fake_cpu[0].stat[STAT_tb_invalidated] + fake_cpu[1].stat[STAT_tb_invalidated],
                      model.killed);
 }
@@ -239,7 +243,7 @@ static void op_flush(void)
     memset(model.live, 0, sizeof(model.live));
     memset(model.owner, 0, sizeof(model.owner));
     memset(model.logged, 0, sizeof(model.logged));
-    model.nr_logged = 0;
+    memset(model.nr_logged, 0, sizeof(model.nr_logged));
     TOOK(flush);
 }
 
@@ -266,7 +270,10 @@ static void model_link(unsigned i, uint64_t pc, unsigned size, unsigned flags, u
     model.page[i][0] = fake.va_to_page[va];
     model.page[i][1] = model.crosses[i] ? fake.va_to_page[va + 1] : model.page[i][0];
     model.dest[i][0] = model.dest[i][1] = NONE;
-    model.logged[i][0] = model.logged[i][1] = false;
+    model.global[i] = fake.va_global[va] && (!model.crosses[i] || fake.va_global[va + 1]);
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        model.logged[0][i][n] = model.logged[1][i][n] = false;
+    }
     model_own(i, true);
     TOOK(link);
     TOOK_IF(link_crossing, model.crosses[i]);
@@ -276,6 +283,35 @@ static void model_link(unsigned i, uint64_t pc, unsigned size, unsigned flags, u
 static unsigned random_size(void)
 {
     return rnd(16) ? 1 + rnd(40) : 1 + rnd(600);
+}
+
+/* Of a new TB. The bytes of its first page decide whether it runs on into the second: as long as one of them lives, others do too. */
+static unsigned model_size(uint64_t pc, unsigned flags, unsigned cflags)
+{
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        if (model.live[i] && model.pc[i] == pc && model.flags[i] == flags && model.cflags[i] == cflags &&
+            model.page[i][0] == fake.va_to_page[pc >> PAGE_SHIFT]) {
+            return model.size[i];
+        }
+    }
+    return random_size();
+}
+
+/* Is all of the TB on pages that are global as they are mapped now? */
+static bool model_global_now(unsigned i)
+{
+    unsigned va = model.pc[i] >> PAGE_SHIFT;
+
+    return fake.va_global[va] && (!model.crosses[i] || fake.va_global[va + 1]);
+}
+
+/* Would the TB be found where the mapping is now? */
+static bool model_reachable(unsigned i)
+{
+    unsigned va = model.pc[i] >> PAGE_SHIFT;
+
+    return model.page[i][0] == fake.va_to_page[va] &&
+           (!model.crosses[i] || model.page[i][1] == fake.va_to_page[va + 1]);
 }
 
 /* What the executor does: look up, else generate; remember the result in the jump cache. */
@@ -291,13 +327,24 @@ static void op_execute(void)
     if (fake.tbs == TBS) {
         op_flush();
     }
+    if (fake.tbs && rnd(4) == 0) { /* again what was executed before */
+        unsigned again = rnd(fake.tbs);
+
+        pc = model.pc[again];
+        flags = model.flags[again];
+        cflags = model.cflags[again];
+    }
     int known = model_lookup(pc, flags, cflags);
     struct TranslationBlock *tb =
         tb_htable_lookup(cpu, pc, probe_page_addr_code(cpu, pc), flags, cflags);
     assert_ptr_equal(tb, known == NONE ? NULL : &fake.pool[known]);
     TOOK_IF(lookup_hit, known != NONE);
+    if (known != NONE && !model_global_now((unsigned)known)) {
+        TOOK_IF(no_longer_global, model.global[known]);
+        tb->global = model.global[known] = false;
+    }
     if (known == NONE) {
-        unsigned size = random_size();
+        unsigned size = model_size(pc, flags, cflags);
         tb = fake_gen(pc, size, flags, cflags);
         assert_int_equal(fake_index(tb), fake.tbs - 1);
         model_link(fake.tbs - 1, pc, size, flags, cflags);
@@ -324,14 +371,18 @@ static bool model_may_chain(unsigned from, unsigned n, unsigned to)
         model.page[from][0] == model.page[to][0] && !model.crosses[to]) {
         return true;
     }
-    if (!model.logged[from][n]) {
-        if (model.nr_logged == LOG_LIMIT) {
+    bool global = model.global[from] && model.global[to];
+
+    if (!model.logged[global][from][n]) {
+        if (model.nr_logged[global] == LOG_LIMIT) {
             TOOK(chain_log_full);
             return false;
         }
-        model.logged[from][n] = true;
-        model.nr_logged++;
+        TOOK_IF(chain_in_both_logs, model.logged[!global][from][n]);
+        model.logged[global][from][n] = true;
+        model.nr_logged[global]++;
     }
+    TOOK_IF(chain_global, global);
     TOOK(chain_cross_page);
     return true;
 }
@@ -345,36 +396,85 @@ static void op_chain(void)
 
     if (model_may_chain(from, n, to)) {
         model.dest[from][n] = (int)to;
+        model.executed[from][n] = model_reachable(from) && model_reachable(to) &&
+                                  model.global[from] <= model_global_now(from) &&
+                                  model.global[to] <= model_global_now(to);
         TOOK(chain);
+        TOOK_IF(chain_executed, model.executed[from][n]);
     }
     tb_add_jump(&fake.pool[from], (int)n, &fake.pool[to]);
 }
 
-static void op_unlink_cross_page(void)
+static void model_unlink(unsigned log)
 {
     for (unsigned i = 0; i < fake.tbs; i++) {
         for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-            if (model.logged[i][n]) {
+            if (model.logged[log][i][n]) {
                 TOOK_IF(unlinked_jump, model.dest[i][n] != NONE);
                 TOOK_IF(unlinked_dead_entry, !model.live[i]);
                 model.dest[i][n] = NONE;
-                model.logged[i][n] = false;
+                model.logged[log][i][n] = false;
             }
         }
     }
-    model.nr_logged = 0;
-    tb_unlink_cross_page(true);
+    model.nr_logged[log] = 0;
+}
+
+static void op_unlink_cross_page(bool all)
+{
+    model_unlink(0);
+    if (all) {
+        model_unlink(1);
+    }
+    tb_unlink_cross_page(all);
     TOOK(unlink_cross_page);
+    TOOK_IF(unlink_spares_global, !all);
+}
+
+/* What all the bookkeeping is for: whoever may run now jumps only to what may run now. */
+static void check_jumps_are_valid(void)
+{
+    for (unsigned i = 0; i < fake.tbs; i++) {
+        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+            const struct TranslationBlock *dest = tb_of_link(fake.pool[i].jmp_dest[n]);
+
+            if (dest && model.executed[i][n] && model_reachable(i) && !model_reachable((unsigned)fake_index(dest))) {
+                fail_msg("TB %u at %#llx jumps to TB %u, which the mapping has left", i,
+                         (unsigned long long)model.pc[i], (unsigned)fake_index(dest));
+            }
+        }
+    }
 }
 
 /* A mapping changes, and the kernel drops all that was cached by virtual address. */
 static void op_remap(void)
 {
-    fake.va_to_page[rnd(VIRT)] = rnd(PHYS);
+    unsigned va = rnd(VIRT);
+
+    if (rnd(2)) {
+        fake.va_to_page[va] = rnd(PHYS);
+    }
+    fake.va_global[va] = rnd(2);
     memset(fake_cpu[0].tb_jmp_cache, 0, sizeof(fake_cpu[0].tb_jmp_cache));
     memset(fake_cpu[1].tb_jmp_cache, 0, sizeof(fake_cpu[1].tb_jmp_cache));
-    op_unlink_cross_page();
+    op_unlink_cross_page(true);
+    check_jumps_are_valid();
     TOOK(remap);
+}
+
+/* Another address space: all that is not global is mapped elsewhere, and jumps between global pages stay. */
+static void op_switch_space(void)
+{
+    for (unsigned va = 0; va < VIRT; va++) {
+        if (!fake.va_global[va] && rnd(2)) {
+            fake.va_to_page[va] = rnd(PHYS);
+        }
+    }
+    memset(fake_cpu[0].tb_jmp_cache, 0, sizeof(fake_cpu[0].tb_jmp_cache));
+    memset(fake_cpu[1].tb_jmp_cache, 0, sizeof(fake_cpu[1].tb_jmp_cache));
+    op_unlink_cross_page(false);
+    check_jumps_are_valid();
+    TOOK(switch_space);
 }
 
 /* The running TB of a write: none, or one of the pool, dead or alive. */
@@ -492,8 +592,10 @@ static void step(void)
         op_has_code();
     } else if (what < 990) {
         op_kill_one();
-    } else if (what < 999) {
+    } else if (what < 995) {
         op_remap();
+    } else if (what < 999) {
+        op_switch_space();
     } else if (rnd(2)) {
         op_flush();
     } else {
@@ -511,7 +613,7 @@ static uint64_t environment(const char *name, uint64_t otherwise)
 static void test_model(void **state)
 {
     uint64_t seed = environment("TB_MODEL_SEED", 0x6e6f746469727479);
-    uint64_t steps = environment("TB_MODEL_STEPS", 500000);
+    uint64_t steps = environment("TB_MODEL_STEPS", 2000000);
 
     fake_reset();
     fake.pool_size = TBS + 1; /* one more for a duplicate's short life */
@@ -519,6 +621,7 @@ static void test_model(void **state)
     rng_state = seed | 1;
     for (unsigned v = 0; v < VIRT; v++) {
         fake.va_to_page[v] = rnd(PHYS);
+        fake.va_global[v] = rnd(2);
     }
     for (uint64_t i = 0; i < steps; i++) {
         step();

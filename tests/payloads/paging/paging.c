@@ -380,6 +380,40 @@ static void global_pages(void)
     write_cr4(read_cr4() & ~(1ull << 7));
 }
 
+/*
+ * A page that was global and no longer is, with the same code at the same address: after the next change of address space its code
+ * is found anew, and so is what it jumps to.
+ */
+static void global_cleared(void)
+{
+    uint64_t one = read_cr3(), two = paging_new_root();
+    uint64_t jump = (uint64_t)page_alloc(), a = (uint64_t)make_function(1), b = (uint64_t)make_function(2);
+    uint8_t *p = EMIT((uint8_t *)jump, 0xe9); /* jmp to the next page */
+
+    emit32(p, PAGE_SIZE - 5);
+    write_cr4(read_cr4() | 1 << 7);
+    for (unsigned n = 0; n < 5; n++) {
+        page_map(VA, jump, PTE_P | PTE_G);
+        page_map(VA + PAGE_SIZE, a, PTE_P | PTE_G);
+        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
+        page_map(VA, jump, PTE_P);
+        page_map(VA + PAGE_SIZE, a, PTE_P);
+        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
+        write_cr3(two);
+        page_map(VA, jump, PTE_P);
+        page_map(VA + PAGE_SIZE, b, PTE_P);
+        write_cr3(one);
+        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
+        write_cr3(two);
+        CHECK_EQ(run_at(VA), 2);
+        CHECK_EQ(run_at(VA + PAGE_SIZE), 2);
+        write_cr3(one);
+        CHECK_EQ(run_at(VA), 1);
+        CHECK_EQ(run_at(VA + PAGE_SIZE), 1);
+    }
+    write_cr4(read_cr4() & ~(1ull << 7));
+}
+
 /* NX toggled on a page whose code has run. */
 static void no_execute(void)
 {
@@ -435,6 +469,7 @@ int main(void)
         {"recursive-map", recursive_map},
         {"table-with-code", table_with_code},
         {"global-pages", global_pages},
+        {"global-cleared", global_cleared},
         {"no-execute", no_execute},
         {"write-protect-off", write_protect_off},
     };
