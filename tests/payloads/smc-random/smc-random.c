@@ -5,6 +5,7 @@
  */
 #include "tests/payloads/lib/random-code.h"
 #include "tests/payloads/lib/smc.h"
+#include "tests/payloads/smc-random/smc-random.h"
 
 #define PAGES 4
 #define SLOT 32
@@ -211,8 +212,9 @@ static void random_code(void)
 
 int main(void)
 {
-    static const struct test_case cases[] = {{"constants", constants}, {"random-code", random_code}};
+    static const struct test_case cases[] = {{"constants", constants}, {"random-code", random_code}, {"mixed", mixed}};
 
+    paging_init();
     fpu_enable();
     return run_smc_cases("smc-random", cases, ARRAY_SIZE(cases));
 }
