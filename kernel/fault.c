@@ -12,6 +12,7 @@
 #include "kernel/lib/string.h"
 #include "kernel/run.h"
 #include "kernel/vcpu/vcpu.h"
+#include "mm/dirty-log.h"
 #include "mm/frame.h"
 #include "mm/host.h"
 #include "mm/ram.h"
@@ -112,6 +113,16 @@ static enum fault_result reserved_range(struct CPUState *cpu, gva_t va)
     return FAULT_EXCEPTION;
 }
 
+/* A redo writes where no fault will tell: what it is about to write is dirty. */
+static void log_redo_writes(const struct CPUState *cpu)
+{
+    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+        if (cpu->smc_range[i].ram != TB_PAGE_ADDR_INVALID) {
+            dirty_log_written(cpu->smc_range[i].ram, cpu->smc_range[i].len);
+        }
+    }
+}
+
 /*
  * The store at env.eip meets a tracked page: each client of the page gets what it wants. Watched bytes: the store is made
  * alone, so that what it hits is known to have happened, and noted before it can be cut into iterations.
@@ -119,14 +130,18 @@ static enum fault_result reserved_range(struct CPUState *cpu, gva_t va)
 static enum fault_result tracked_write(struct CPUState *cpu, const struct host_event *ev, const struct walk_result *res)
 {
     ram_addr_t ram;
-    bool watched = gpa_to_ram(res->gpa, &ram) && track_reasons(ram & PAGE_MASK) & TRACK_WATCH;
+    bool is_ram = gpa_to_ram(res->gpa, &ram), watched;
 
+    ASSERT(is_ram); /* only RAM is tracked */
+    watched = track_reasons(ram & PAGE_MASK) & TRACK_WATCH;
     if (watched) {
         debug_remember(cpu);
         cpu_check_watchpoint_insn(cpu, ev->fault_addr);
     }
+    dirty_log_written(ram, 1);
     switch (page_unprotect(cpu, ev->fault_addr, ev->host_pc)) {
     case UNPROTECT_LEAVE:
+        log_redo_writes(cpu);
         return FAULT_REDO;
     case UNPROTECT_RETRY:
     case UNPROTECT_NOT_OURS:
@@ -134,6 +149,7 @@ static enum fault_result tracked_write(struct CPUState *cpu, const struct host_e
     }
     if (watched) {
         notdirty_redo(cpu, ev->fault_addr);
+        log_redo_writes(cpu);
         return FAULT_REDO;
     }
     if (track_reasons(ram & PAGE_MASK)) {
@@ -171,6 +187,7 @@ static enum fault_result watched_access(struct CPUState *cpu, const struct host_
         if (page_unprotect(cpu, ev->fault_addr, ev->host_pc) != UNPROTECT_LEAVE) {
             notdirty_redo(cpu, ev->fault_addr);
         }
+        log_redo_writes(cpu);
     } else {
         cpu->nr_smc_ranges = 0; /* a store of this instruction that was planned begins again */
         cpu->smc_alias = false;

@@ -6,6 +6,7 @@
  * The console's escape character is Ctrl-A, as in QEMU: Ctrl-A x quits, Ctrl-A c opens the monitor, Ctrl-A Ctrl-A types one.
  */
 #include "drivers/vdev/machine.h"
+#include "drivers/vdev/state.h"
 
 #include "dbt/host.h"
 #include "kernel/console.h"
@@ -163,6 +164,24 @@ void machine_stop(void)
 {
     machine.console_taken = true;
     machine.deadline_ns = 0;
+}
+
+void machine_save(struct vmachine_state *state)
+{
+    vmachine_save(&machine.vm, state);
+}
+
+int machine_load(const struct vmachine_state *state)
+{
+    int err = vmachine_load(&machine.vm, state);
+
+    if (err == 0) { /* now_ns() is last_ns again */
+        const uint64_t ms = state->last_ns / 1000000, rest = state->last_ns % 1000000;
+
+        machine.tsc_start = rdtsc() - (ms * tsc_khz + rest * tsc_khz / 1000000);
+        machine.cpu->interrupt_request = vmachine_irq_pending(&machine.vm);
+    }
+    return err;
 }
 
 void machine_take_console(bool taken)

@@ -21,7 +21,7 @@ int guest_mem_write(gpa_t gpa, const void *buf, size_t len)
         return -EFAULT;
     }
     memcpy(ram_to_virt(ram), buf, len);
-    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
+    guest_ram_written(ram, len);
     return 0;
 }
 

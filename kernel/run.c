@@ -18,8 +18,10 @@
 #include "kernel/lib/string.h"
 #include "kernel/profile.h"
 #include "kernel/self-check.h"
+#include "kernel/snapshot.h"
 #include "kernel/stat.h"
 #include "kernel/vcpu/vcpu.h"
+#include "mm/dirty-log.h"
 #include "mm/frame.h"
 #include "mm/kmap.h"
 #include "mm/shadow.h"
@@ -97,7 +99,7 @@ static void register_stats(struct CPUState *cpu)
 /* 0 or -ENOMEM. */
 static int create_cpu(struct CPUState *cpu, const struct conf *conf, const struct guest_start *start)
 {
-    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dbt_host_init(cpu, conf->cache) < 0 || fault_init() < 0 ||
+    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dirty_log_init() < 0 || dbt_host_init(cpu, conf->cache) < 0 || fault_init() < 0 ||
         dbt_init(cpu) < 0) {
         return -ENOMEM;
     }
@@ -186,6 +188,7 @@ int run_guest(const struct conf *conf, const struct guest_start *start)
     self_check_init();
     monitor_guest_init();
     monitor_debug_init();
+    monitor_snapshot_init();
     machine_init(cpu, conf);
     LOG(BOOT, "guest starts at %lx", cpu->env.eip);
     run_with_prompts(cpu);

@@ -17,12 +17,24 @@ int run_guest(const struct conf *conf, const struct guest_start *start);
 /* The paging registers of the guest as the walker wants them. */
 void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp);
 
+/* ---- vcpu-host.c ---- */
+
+/*
+ * [ram, ram + len), len > 0, has been written by something else than translated code: dirty bits are set, translations of the
+ * bytes die. Every such writer calls it: exception frames and other stores made for the guest, the page walk, the monitor.
+ */
+void guest_ram_written(ram_addr_t ram, uint64_t len);
+
 /* ---- machine.c: the guest's devices and their time ---- */
 
 /* Power on, and start the tick. */
 void machine_init(struct CPUState *cpu, const struct conf *conf);
 /* The run is over: the console is the monitor's. */
 void machine_stop(void);
+/* The devices' state, and their clock: after a load it goes on from where it was saved. 0, or -EINVAL if the state is not one. */
+struct vmachine_state;
+void machine_save(struct vmachine_state *state);
+int machine_load(const struct vmachine_state *state);
 /* What is typed is the monitor's (true), or the guest's again. */
 void machine_take_console(bool taken);
 /* The INTA cycle: the vector that the guest's PIC delivers. */

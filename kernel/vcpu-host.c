@@ -10,6 +10,7 @@
 #include "kernel/run.h"
 #include "kernel/vcpu/vcpu.h"
 #include "kernel/x86.h"
+#include "mm/dirty-log.h"
 #include "mm/host.h"
 #include "mm/layout.h"
 #include "mm/ram.h"
@@ -96,17 +97,23 @@ int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool u
         size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
 
         memcpy(ram_to_virt(ram[i]), p, n);
-        tb_invalidate_phys_range(cpu, ram[i], ram[i] + n - 1, 0);
+        guest_ram_written(ram[i], n);
         p += n;
         len -= n;
     }
     return 0;
 }
 
+void guest_ram_written(ram_addr_t ram, uint64_t len)
+{
+    dirty_log_written(ram, len);
+    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
+}
+
 /* mm/host.h: the page walk set A/D bits in a guest table. */
 void mm_guest_written(ram_addr_t ram, unsigned len)
 {
-    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
+    guest_ram_written(ram, len);
 }
 
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size)

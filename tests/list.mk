@@ -77,3 +77,8 @@ host-tests += test-decode decode-diff
 test-decode-objs := tests/host/test-decode.o $(decode-objs)
 decode-diff-objs := tests/host/decode-diff.o tests/host/decode-compare.o tests/host/decode-explained.o $(decode-objs)
 decode-diff-libs := -lZydis -lcapstone
+
+# clients of write tracking beside code; the devices' state
+host-tests += test-track-clients test-vdev-state
+test-track-clients-objs := tests/host/test-track-clients.o tests/host/shadow-guest.o $(shadow-test-objs)
+test-vdev-state-objs := tests/host/test-vdev-state.o $(vdev-objs) tests/host/log.o

@@ -139,3 +139,91 @@ def debug(runner, test, factor):
         d.expect(rb"rounds agree")
 
     return converse(runner, test, factor, talk)
+
+
+def round_of(d, n):
+    """Ask the guest for its nth round; what it prints of itself behind "round n"."""
+    d.ask(f"mem {d.request:#x} = {n}", rb"1 bytes written")
+    d.go()
+    result = d.expect(rb"round %d (sum \w+ vector \w+ data \d+ bad \d+)\r" % n)[1]
+    d.pause()
+    return result
+
+
+def start_rounds(d):
+    at = d.expect(rb"request=(\w+) page=(\w+) untouched=(\w+)\s")
+    d.request, d.page, d.untouched = (int(at[i], 16) for i in (1, 2, 3))
+    d.pause()
+
+
+def end_rounds(d):
+    d.ask("check", rb"check: 0 violations in TB lists, 0 in shadow tables")
+    d.ask(f"mem {d.request:#x} = 0xff", rb"1 bytes written")
+    d.go()
+
+
+def dirty_pages(d):
+    """Page addresses that `dirty read` tells."""
+    answer = d.ask("dirty read", rb"(.*)dirty: (\d+) pages in \d+ ranges\r")
+    pages = []
+    for start, last in machine.re.findall(rb"dirty: (\w+)-(\w+)\r", answer[1]):
+        pages += range(int(start, 16), int(last, 16), 4096)
+    equal("number of dirty pages", len(pages), int(answer[2]))
+    return pages
+
+
+def dirty_log(runner, test, factor):
+    """A log armed on a page that holds code and data beside it: every round is seen, and no code is stale (SMC case 64)."""
+    def talk(d):
+        start_rounds(d)
+        round_of(d, 1)  # translated, and the page has TBs
+        d.ask("dirty read", rb"the log is off")
+        d.ask("dirty", rb"expected start, read or stop")
+        d.ask("dirty start", rb"logging")
+        equal("dirty at first", dirty_pages(d), [])
+        for n in (2, 3, 4):
+            result = round_of(d, n)
+            if not result.endswith(b"bad 0"):
+                raise AssertionError(f"stale code: {result!r}")
+            pages = dirty_pages(d)
+            equal("page with code and data is dirty", d.page in pages, True)
+            equal("page that nobody writes is dirty", d.untouched in pages, False)
+            equal("dirty when nothing has run", dirty_pages(d), [])
+        d.ask(f"mem {d.untouched + 5:#x} = 7", rb"1 bytes written")  # a writer that is not the guest
+        equal("dirty after the monitor's write", dirty_pages(d), [d.untouched])
+        d.ask(f"watch {d.page + 2048:#x} 4", rb"^watch 1")  # a third client of the same page
+        d.ask(f"mem {d.request:#x} = 5", rb"1 bytes written")
+        d.go()
+        d.expect(rb"watch 1 at .*?" + PROMPT)
+        equal("page with three clients is dirty", d.page in dirty_pages(d), True)
+        d.ask("delete 1", rb"gone")
+        d.go()
+        d.expect(rb"round 5 .*bad 0\r")
+        d.pause()
+        d.ask("dirty stop", rb"the log is off")
+        round_of(d, 6)
+        end_rounds(d)
+
+    return converse(runner, test, factor, talk)
+
+
+def snapshot(runner, test, factor):
+    """The guest runs on, is taken back, and comes to the same results, in memory, code and vector registers."""
+    def talk(d):
+        start_rounds(d)
+        round_of(d, 1)
+        d.ask("snapshot restore", rb"there is none")
+        d.ask("snapshot", rb"expected save")
+        saved = d.ask("snapshot save", rb"saved at pc (\w+), (\d+) of")[1]
+        first = [round_of(d, n) for n in (2, 3, 4)]
+        for _ in range(3):
+            d.ask("snapshot restore", rb"restored to pc " + saved + rb", \d+ pages")
+            equal("rounds after restoring", [round_of(d, n) for n in (2, 3, 4)], first)
+        equal("another way", round_of(d, 5) == first[0], False)
+        d.ask("snapshot save", rb"saved at pc")
+        again = round_of(d, 6)
+        d.ask("snapshot restore", rb"restored to pc")
+        equal("round after a second snapshot", round_of(d, 6), again)
+        end_rounds(d)
+
+    return converse(runner, test, factor, talk)

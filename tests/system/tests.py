@@ -160,6 +160,8 @@ def ending_tests():
 def monitor_tests():
     yield Test("debugger/translate", "payloads/debug-target.elf", special=debugger.debug, timeout=20)
     yield Test("debugger/translate/uefi", "payloads/debug-target.elf", boot="uefi", special=debugger.debug, timeout=30)
+    yield Test("dirty-log/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.dirty_log, timeout=20)
+    yield Test("snapshot/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.snapshot, timeout=20)
 
 
 def bad_input_tests():
