@@ -35,7 +35,8 @@ enum insn_kind {
     INSN_UD,       /* a defined #UD (ud0, ud1, ud2), or an encoding that is invalid in 64-bit mode */
 };
 
-/* Sensitive instructions, named by mnemonic (ring, effects: SDM vol. 2). SENS_UNSUPPORTED: valid, never translated yet. */
+/* Sensitive instructions, named by mnemonic (ring, effects: SDM vol. 2). SENS_UNSUPPORTED: of features that no
+ * guest CPU has, #UD. */
 #define SENS_LIST(X)                                                                               \
     X(CLI) X(STI) X(PUSHF) X(POPF) X(HLT) X(IN) X(OUT) X(INS) X(OUTS) X(INT3) X(INT1) X(INT_N)     \
     X(IRET) X(RETF) X(CALL_FAR) X(JMP_FAR) X(SYSCALL) X(SYSRET) X(SYSENTER) X(SYSEXIT)             \

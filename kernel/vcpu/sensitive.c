@@ -92,13 +92,15 @@ static sens_fn *const handlers[SENS_COUNT] = {
     [SENS_XTEST] = sens_ud,
 };
 
-static int unsupported(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes)
+/* Of a feature that the guest's CPU does not have: not what any guest needs, but what user code may
+ * try, so it must not end the run. */
+static int absent(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes)
 {
     char text[80];
 
     insn_format(insn, bytes, cpu->env.eip, text, sizeof(text));
-    return cpu_end_run(cpu, CPU_EXIT_UNSUPPORTED, "not translated yet: %s at %#lx", text,
-                       cpu->env.eip);
+    LOG(CPU, "not in this CPU, #UD: %s at %#lx", text, cpu->env.eip);
+    return raise_fault(cpu, EXCP06_ILLOP, 0);
 }
 
 int helper_sensitive(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes)
@@ -106,7 +108,7 @@ int helper_sensitive(struct CPUState *cpu, const struct insn *insn, const uint8_
     sens_fn *handler = insn->sens < SENS_COUNT ? handlers[insn->sens] : NULL;
 
     if (!handler) {
-        return unsupported(cpu, insn, bytes);
+        return absent(cpu, insn, bytes);
     }
     cpu->env.inhibit_irq =
         0; /* this instruction was the one in the shadow; sti and mov ss set it anew */

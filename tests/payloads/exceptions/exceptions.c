@@ -197,6 +197,32 @@ static void invalid_opcode_strict(void)
     run_rows(rows, ARRAY_SIZE(rows), true);
 }
 
+/* Instructions of features that the CPU may have, but that nobody has switched on: #UD at every level, and no more than that. */
+static void hidden_features(void)
+{
+    static const struct row rows[] = {
+        {"vmread", B(0x0f, 0x78, 0xc0), VEC_UD, 0, 0, 0},
+        {"vmptrld", B(0x0f, 0xc7, 0x33), VEC_UD, 0, SNIPPET_STACK, 0},
+        {"vmlaunch", B(0x0f, 0x01, 0xc2), VEC_UD, 0, 0, 0},
+        {"vmfunc", B(0x0f, 0x01, 0xd4), VEC_UD, 0, 0, 0},
+        {"vmrun", B(0x0f, 0x01, 0xd8), VEC_UD, 0, 0, 0},
+        {"vmload", B(0x0f, 0x01, 0xda), VEC_UD, 0, 0, 0},
+        {"clgi", B(0x0f, 0x01, 0xdd), VEC_UD, 0, 0, 0},
+        {"enclu", B(0x0f, 0x01, 0xd7), VEC_UD, 0, 0, 0},
+        {"encls", B(0x0f, 0x01, 0xcf), VEC_UD, 0, 0, 0},
+        {"monitorx", B(0x0f, 0x01, 0xfa), VEC_UD, 0, 0, 0},
+        {"mwaitx", B(0x0f, 0x01, 0xfb), VEC_UD, 0, 0, 0},
+        {"getsec", B(0x0f, 0x37), VEC_UD, 0, 0, 0},
+        {"rstorssp", B(0xf3, 0x0f, 0x01, 0x2b), VEC_UD, 0, SNIPPET_STACK, 0},
+        {"invept", B(0x66, 0x0f, 0x38, 0x80, 0x03), VEC_UD, 0, SNIPPET_STACK, 0},
+        {"ldtilecfg", B(0xc4, 0xe2, 0x78, 0x49, 0x03), VEC_UD, 0, SNIPPET_STACK, 0},
+        {"senduipi", B(0xf3, 0x0f, 0xc7, 0xf0), VEC_UD, 0, 0, 0},
+    };
+
+    run_rows(rows, ARRAY_SIZE(rows), false);
+    run_rows(rows, ARRAY_SIZE(rows), true);
+}
+
 static void gate_privilege(void)
 {
     static const struct row rows[] = {
@@ -302,6 +328,7 @@ int main(void)
         {"privileged", privileged},
         {"system-state", system_state},
         {"invalid-opcode-strict", invalid_opcode_strict},
+        {"hidden-features", hidden_features},
         {"gate-privilege", gate_privilege},
         {"system-state-strict", system_state_strict},
         {"software-interrupts", software_interrupts},
