@@ -6,6 +6,7 @@
  */
 #include "dbt/code-buffer.h"
 
+#include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
@@ -14,6 +15,7 @@
 #define TB_CHUNK       (1u << TB_CHUNK_SHIFT)
 #define TB_CHUNKS      8192u
 #define PAD_MAX        64u /* a landing pad before the TB */
+#define GUEST_BYTES_MAX (TB_MAX_INSNS * INSN_MAX_LEN + 8)
 
 /* Owner: the CPU that translates, under the exclusive right to translate (one CPU now); lifetime: for ever. */
 static struct {
@@ -136,7 +138,7 @@ struct TranslationBlock *tcg_tb_alloc(void)
     size_t i = cb.nr_tbs;
 
     if (cb.code_used + EMIT_MAX + PAD_MAX > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
-        cb.runs_used + TB_MAX_RUNS > cb.runs_max || i >= (size_t)TB_CHUNKS * TB_CHUNK) {
+        cb.runs_used + TB_MAX_RUNS + GUEST_BYTES_MAX / sizeof(*cb.runs) > cb.runs_max || i >= (size_t)TB_CHUNKS * TB_CHUNK) {
         return NULL;
     }
     struct TranslationBlock **chunk = &cb.chunk[i >> TB_CHUNK_SHIFT];
@@ -160,6 +162,8 @@ void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
     tb->search_len = s->nr_runs;
     memcpy(cb.runs + cb.runs_used, s->run, s->nr_runs * sizeof(s->run[0]));
     cb.runs_used += s->nr_runs;
+    memcpy(cb.runs + cb.runs_used, insn_bytes(s, 0), tb->size);
+    cb.runs_used += ALIGN_UP((uint32_t)tb->size, (uint32_t)sizeof(s->run[0])) / sizeof(s->run[0]);
     cb.slots_used = s->next_slot;
     cb.nr_tbs++;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
@@ -216,6 +220,11 @@ const struct tb_run *tb_find_run(const struct TranslationBlock *tb, uint64_t hos
         }
     }
     return &run[lo];
+}
+
+const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb)
+{
+    return (const uint8_t *)(cb.runs + tb->search_off + tb->search_len);
 }
 
 const uint8_t *tb_host_code(const struct TranslationBlock *tb)

@@ -10,6 +10,7 @@
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
 #include "dbt/notdirty.h"
+#include "dbt/page-state.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 
@@ -168,6 +169,13 @@ static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
     case RUN_EXIT_IRQ: /* after sti: env.eip is the next instruction, which comes before the interrupt */
         env->inhibit_irq = INHIBIT_STI;
         break;
+    case RUN_EXIT_STALE: /* nothing of the TB has been executed: again, on what is in memory now */
+        out->retired = false;
+        self_check_failed(cpu, tb);
+        if (tb_cflags(tb) & CF_COUNT_MASK) {
+            cpu->cflags_next_tb = tb_cflags(tb) & ~CF_INVALID;
+        }
+        break;
     case RUN_EXIT_UD:
         out->retired = false;
         raise_undefined(cpu);
@@ -269,6 +277,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
     unsigned steps = 0;
     uint64_t saved[16];
     const uint64_t start_pc = cpu->env.eip;
+    uint64_t entry = host_pc;
 
     for (;;) {
         enter_cache(cpu, host_pc, step, &ev);
@@ -303,11 +312,16 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
             tb = tcg_tb_lookup(host_pc);
             if (ev.kind == HOST_EV_INTERRUPT) {
                 CPU_STAT(cpu, exit_irq);
+                page_state_poll(cpu);
                 if (!step && may_resume(cpu, tb)) {
                     break;
                 }
             } else {
                 CPU_STAT(cpu, exit_step);
+                if (tb && tb->body_off && tb->tc.ptr == entry && host_pc == entry + tb->body_off) {
+                    entry = 0; /* through the check; the guest's instruction comes now */
+                    break;
+                }
             }
             if (reach_boundary(cpu, tb, &ev)) {
                 out->retired = ev.kind == HOST_EV_STEP || cpu->env.eip != start_pc;

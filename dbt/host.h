@@ -58,10 +58,16 @@ tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va);
  * mapping changes.
  */
 uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len);
+/* The page's bytes from addr to its end, in the monitor's address space. */
+const uint8_t *code_page_bytes(tb_page_addr_t addr);
 
 /* Make the page trap writes, in every view and alias, before returning (tlb_protect_code); let it go again. */
 void tlb_protect_code(tb_page_addr_t page_addr);
 void tlb_unprotect_code(tb_page_addr_t page_addr);
+/* Begin or stop to notice writes to the page without making them trap each time. */
+void tlb_sample_dirty(tb_page_addr_t page_addr, bool on);
+/* Has a page that is sampled been written by the guest since the last call (or, at first, since sampling began)? */
+bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr);
 
 /* ---- running ---- */
 

@@ -15,6 +15,7 @@
 #include "dbt/notdirty.h"
 
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "dbt/store-form.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
@@ -228,6 +229,18 @@ void notdirty_redo(struct CPUState *cpu, gva_t fault_va)
     }
 }
 
+/* precise = off: the store completes by the page being writable, for which no TB may be left on it. */
+static void give_up_pages(struct CPUState *cpu)
+{
+    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+        tb_page_addr_t page = cpu->smc_range[i].ram & PAGE_MASK;
+
+        if (cpu->smc_range[i].ram != TB_PAGE_ADDR_INVALID) {
+            tb_invalidate_phys_range(cpu, page, page + PAGE_SIZE - 1, 0);
+        }
+    }
+}
+
 enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc)
 {
     bool current = false;
@@ -240,7 +253,7 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         gva_t va = cpu->smc_range[i].va;
         tb_page_addr_t addr = probe_page_addr_data(cpu, va);
-        const struct PageDesc *pd;
+        struct PageDesc *pd;
         bool hit = false;
 
         cpu->smc_range[i].ram = addr;
@@ -254,6 +267,7 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
         ours = true;
         current |= tb_invalidate_phys_page_fast(cpu, addr, cpu->smc_range[i].len, host_pc, &hit);
         any_hit |= hit;
+        current |= page_state_fault(cpu, pd, addr, cpu->smc_range[i].len, host_pc, hit);
         still_code |= tb_page_has_code(addr);
         LOG(SMC, "write pc=%llx va=%llx len=%llu hit=%d current=%d", (unsigned long long)cpu->env.eip,
             (unsigned long long)va, (unsigned long long)cpu->smc_range[i].len, hit, current);
@@ -261,6 +275,10 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     if (!ours) {
         cpu->nr_smc_ranges = had;
         return UNPROTECT_NOT_OURS;
+    }
+    if (!smc_policy.precise && current) {
+        give_up_pages(cpu);
+        current = still_code = false; /* the running TB is dead, and goes on to its end */
     }
     CPU_STAT(cpu, smc_fault);
     cpu->stat[STAT_smc_fault_miss] += !any_hit;

@@ -6,6 +6,9 @@
  */
 #include "dbt/tb-internal.h"
 
+#include "dbt/host.h"
+#include "kernel/lib/string.h"
+
 #define VIOLATION(...) (log_line("tb", "violated: " __VA_ARGS__), 1)
 
 static unsigned long long pc_of(const struct TranslationBlock *tb)
@@ -19,6 +22,18 @@ static bool tb_is_dead(const struct TranslationBlock *tb)
 }
 
 /* ---- pages ---- */
+
+/* I8, for one half on a protected page: memory holds what was translated. */
+static int check_bytes(const struct TranslationBlock *tb, unsigned n, unsigned first, unsigned last)
+{
+    unsigned len = last - first + 1;
+
+    if (tb->self_check & BIT(n) ||
+        memcmp(code_page_bytes((tb->page_addr[n] & PAGE_MASK) + first), tb_guest_bytes(tb) + (n ? tb->size - len : 0), len) == 0) {
+        return 0;
+    }
+    return VIOLATION("I8: half %u of TB pc=%#llx is not what memory holds", n, pc_of(tb));
+}
 
 /* One list: sound, only live TBs with the right tag, flag set (I2), every byte in the byte map. */
 static int check_page_list(const struct PageDesc *pd, tb_page_addr_t page_addr)
@@ -41,7 +56,11 @@ static int check_page_list(const struct PageDesc *pd, tb_page_addr_t page_addr)
                                 (unsigned long long)page_addr, n, pc_of(tb));
             continue;
         }
+        if (!pd->is_protected && !(tb->self_check & BIT(n))) {
+            errors += VIOLATION("I2: half %u of TB pc=%#llx is neither protected nor checked", n, pc_of(tb));
+        }
         tb_page_extent(tb, n, &first, &last);
+        errors += check_bytes(tb, n, first, last);
         for (unsigned i = first; pd->code_bitmap && i <= last; i++) {
             if (!page_bitmap_test(pd->code_bitmap, i, i)) {
                 errors += VIOLATION("byte map of page %#llx lacks TB pc=%#llx",
@@ -62,7 +81,7 @@ static int check_pages(void)
     for (; (pd = page_find_next(&index, PAGE_INDEX_LAST)); index++) {
         tb_page_addr_t page_addr = index << PAGE_SHIFT;
 
-        if (pd->first_tb && !pd->is_protected) {
+        if (pd->first_tb && !pd->is_protected && pd->state.kind != PAGE_SELF_CHECK) {
             errors += VIOLATION("I2: page %#llx has TBs and is not protected",
                                 (unsigned long long)page_addr);
         }

@@ -7,6 +7,8 @@
  */
 #include "dbt/tb-internal.h"
 
+#include "dbt/page-state.h"
+
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
@@ -20,6 +22,7 @@ unsigned tb_cpu_count;
 int tb_maint_init(void)
 {
     page_desc_init();
+    page_state_init();
     tb_cross_page_reset();
     return tb_htable_init();
 }
@@ -58,7 +61,7 @@ static void page_protect_locked(struct PageDesc *pd, tb_page_addr_t page_addr)
     struct CPUState *cpu = stat_cpu(NULL);
 
     assert_page_locked(pd);
-    if (pd->is_protected) {
+    if (pd->is_protected || pd->state.kind == PAGE_SELF_CHECK) {
         return;
     }
     tlb_protect_code(page_addr);
@@ -95,6 +98,13 @@ int tb_page_prepare(tb_page_addr_t addr)
     page_protect_locked(pd, addr & PAGE_MASK);
     spin_unlock(&pd->lock);
     return 0;
+}
+
+bool tb_page_self_checks(tb_page_addr_t addr)
+{
+    const struct PageDesc *pd = page_find(page_index(addr));
+
+    return pd && pd->state.kind == PAGE_SELF_CHECK;
 }
 
 bool tb_page_has_code(tb_page_addr_t addr)
@@ -134,6 +144,7 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
     for (unsigned n = 0; n < 2 && pd[n]; n++) {
         /* tb_page_prepare() did this, but a monitor write may have given the page back (I2). */
         page_protect_locked(pd[n], tb->page_addr[n] & PAGE_MASK);
+        ASSERT(pd[n]->is_protected || tb->self_check & BIT(n));
         tb_page_add(pd[n], tb, n);
     }
     /* Last: the hash table never holds a TB that is not on its page lists (I1). */

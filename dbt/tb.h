@@ -45,8 +45,10 @@ struct TranslationBlock {
         uint32_t size;        /* host bytes */
     } tc;
     uint64_t pad;             /* landing pad for inline look-ups (jump-table.c), 0 = none yet */
-    uint32_t search_off;      /* per-instruction table in the search buffer (translate.h) */
+    uint32_t search_off;      /* per-instruction table in the search buffer (translate.h), then the guest bytes (tb_guest_bytes) */
     uint32_t search_len;
+    uint16_t body_off;        /* host offset of the first guest instruction: behind the check, if there is one */
+    uint8_t self_check;       /* bit n: its bytes on page n are compared with memory at every entry (page-state.h) */
 
     struct TranslationBlock *hash_next; /* tb_htable bucket; valid while the TB is in the table */
     bool hashed;
@@ -68,6 +70,27 @@ struct TranslationBlock {
 } __attribute__((aligned(64)));
 #define TB_JMP_OFFSET_INVALID 0xffffffffu
 
+/*
+ * How stores to a page with translations are noticed (page-state.h):
+ *   PAGE_PROTECTED   they trap
+ *   PAGE_SELF_CHECK  they do not: every TB on the page compares its bytes when it is entered
+ */
+enum page_state_kind { PAGE_PROTECTED, PAGE_SELF_CHECK };
+
+/* What page-state.c knows of a page. All zero: protected, never written. Lock: PageDesc.lock. */
+struct page_state {
+    uint8_t kind;       /* enum page_state_kind */
+    uint8_t returns;    /* times it went back to PAGE_PROTECTED, saturating: the next return takes longer */
+    uint8_t pinned;     /* self-checks cannot work here: stays protected */
+    uint8_t ascending;  /* write faults in a row, each beginning where the last one ended */
+    uint16_t misses, hits; /* write faults, halved at every host tick */
+    uint16_t next_off;  /* where the last write fault ended */
+    uint16_t quiet;     /* host ticks in a row without a write, or without any TB */
+    uint32_t tick;      /* when misses and hits were last halved */
+    struct PageDesc *next; /* list of self-checking pages; lock: tb_invalidate_lock */
+    tb_page_addr_t addr;   /* of the page; valid on that list */
+};
+
 /* Per guest page; the index "physical page -> TBs" (QEMU PageDesc). */
 #define SMC_BITMAP_USE_THRESHOLD 10
 struct PageDesc {
@@ -76,6 +99,7 @@ struct PageDesc {
     uint32_t code_write_count; /* slow-path writes since the byte map was dropped */
     uint8_t *code_bitmap;      /* superset byte map, PAGE_SIZE bits, or NULL */
     bool is_protected;         /* we asked for write protection (tlb_protect_code) and have not given it back */
+    struct page_state state;
 };
 
 /* ---- tb-maint.c ---- */
@@ -98,6 +122,8 @@ struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_
  * creates the PageDesc and write-protects the page, so that the bytes are read only after protection. Then tb_link_page().
  */
 int tb_page_prepare(tb_page_addr_t addr); /* 0 or -ENOMEM */
+/* Must TBs on this page, which has been prepared, check their bytes themselves? It is then not protected. */
+bool tb_page_self_checks(tb_page_addr_t addr);
 /* Put the finished TB on its page lists and into the hash table. Returns tb, or an equal one that was there first. */
 struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_t phys_pc, tb_page_addr_t phys_page2);
 
@@ -132,6 +158,8 @@ void tb_for_each_on_page(tb_page_addr_t addr, void (*fn)(const struct Translatio
 /* TBs in creation order (ascending tc.ptr), for iteration: 0 <= i < tb_count(). */
 size_t tb_count(void);
 struct TranslationBlock *tb_at(size_t i);
+/* The guest bytes that tb was made from, tb->size of them; valid as long as the TB. */
+const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb);
 /* The TB whose host code (pad excluded) contains host_pc, or NULL (QEMU tcg_tb_lookup). */
 struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc);
 /* Point exit n at addr in the code cache: writes the slot or patches the rel32. */

@@ -177,6 +177,7 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
     tb->flags = flags;
     tb->cflags = cflags;
     tb->page_addr[0] = phys_pc;
+    tb->self_check = tb_page_self_checks(phys_pc);
     s->cpu = cpu;
     s->tb = tb;
     s->region = code_buffer_region();
@@ -225,6 +226,13 @@ enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host
     default:
         return GUEST_PC_TAIL;
     }
+}
+
+bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc)
+{
+    const struct tb_run *run = tb ? tb_find_run(tb, host_pc) : NULL;
+
+    return run && run->kind == RUN_GLUE && run->arg & RUN_FETCH;
 }
 
 bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc)

@@ -31,6 +31,9 @@ void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va);
 enum guest_pc_state { GUEST_PC_NONE, GUEST_PC_EXACT, GUEST_PC_INSIDE, GUEST_PC_TAIL };
 enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host_pc, uint64_t *pc, uint16_t *spilled);
 
+/* Was host_pc reading the guest's code, so that a page fault there is one of instruction fetch? */
+bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc);
+
 /* Make env exact for the guest instruction at host_pc (not in a tail): eip, and registers from their spill slots.
  * False if host_pc is in no TB. */
 bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc);

@@ -20,7 +20,7 @@ void add_run(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t g
         s->e.overflow = true;
         return;
     }
-    if (s->shadow && (kind == RUN_COPY || (kind == RUN_GLUE && arg))) {
+    if (s->shadow && (kind == RUN_COPY || (kind == RUN_GLUE && arg & RUN_BOUNDARY))) {
         arg |= RUN_SHADOW;
         s->shadow = false;
     }
@@ -165,11 +165,12 @@ int translator_emit(struct DisasContext *s)
     s->nr_runs = 0;
     s->shadow = false;
     reset_exits(tb);
+    tb->size = s->insn_off[last] + s->insn[last].len;
+    tb->icount = s->num_insns;
+    emit_self_check(s);
     for (unsigned i = 0; i < s->num_insns; i++) {
         emit_insn(s, i);
     }
-    tb->size = s->insn_off[last] + s->insn[last].len;
-    tb->icount = s->num_insns;
     if (!ends_block(tb, &s->insn[last])) {
         emit_fall_through(s, tb->size);
     }

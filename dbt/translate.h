@@ -18,24 +18,26 @@
  *             guest instruction with all state in place.
  *   RUN_TAIL  inside the guest instruction at guest_off, after its effects: cannot fault, is only ever rolled forward.
  *   RUN_EXIT_*  one exit (int3, or the syscall of a spilling stub). RUN_EXIT_IRQ: guest_off is the next instruction; an
- *             interrupt has become deliverable after it.
+ *             interrupt has become deliverable after it. RUN_EXIT_STALE: the guest's bytes are no longer what was translated.
  */
-enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_EXIT_UD, RUN_EXIT_IRQ };
+enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_EXIT_UD, RUN_EXIT_IRQ, RUN_EXIT_STALE };
 /* run.arg of RUN_COPY and RUN_GLUE */
 #define RUN_BOUNDARY 1 /* RUN_GLUE: its first host instruction begins the guest instruction */
 #define RUN_SHADOW   2 /* its first host instruction is in the interrupt shadow of sti */
 #define RUN_STRING   4 /* RUN_GLUE: a string instruction on an alias: rdi and rcx have moved since they were exchanged */
+#define RUN_FETCH    8 /* RUN_GLUE: reads the guest's code: a fault here is one of instruction fetch */
 
 struct tb_run {
     uint16_t host_off;
     uint16_t guest_off;
     uint16_t spilled; /* bit n: GPR n is in vcpu_page.spill[n] */
     uint8_t kind;     /* enum run_kind */
-    uint8_t arg;      /* RUN_BOUNDARY | RUN_SHADOW; RUN_EXIT_JMP: exit number */
+    uint8_t arg;      /* RUN_BOUNDARY | RUN_SHADOW | RUN_FETCH; RUN_EXIT_JMP: exit number */
 };
 _Static_assert(sizeof(struct tb_run) == 8, "search data is counted in 8-byte units");
 
 #define TB_MAX_RUNS 512
+#define TB_SELF_CHECK_BYTES 128u /* guest bytes of a self-checking TB at most */
 
 struct DisasContext {
     struct CPUState *cpu;
@@ -44,6 +46,7 @@ struct DisasContext {
     const uint8_t *page0;  /* bytes of the first page from tb->pc */
     uint32_t page0_avail;
     uint8_t cross[INSN_MAX_LEN + 1]; /* copy of a first instruction that crosses the page end */
+    uint8_t snapshot[TB_SELF_CHECK_BYTES]; /* page0 of a self-checking TB: what is compared is what was decoded */
     unsigned num_insns;
     unsigned nr_runs;
     bool shadow;           /* the next boundary follows sti */
@@ -72,6 +75,11 @@ int translator_emit(struct DisasContext *s);
 bool emit_rip_relative(struct emit *e, const struct insn *insn, const uint8_t *bytes, uint64_t target);
 /* The same operand through [scratch], low register other than rsp and rbp, which holds the target. */
 void emit_rip_scratch(struct emit *e, const struct insn *insn, const uint8_t *bytes, unsigned scratch);
+
+/* translate-check.c: compare the guest bytes of a self-checking TB with memory, before its first instruction. */
+void emit_self_check(struct DisasContext *s);
+/* Can the instruction write to memory? */
+bool insn_may_store(const struct insn *insn);
 
 /* Address of the guest operand of a RIP-relative instruction. */
 static inline uint64_t insn_rip_target(const struct insn *insn, uint64_t next_pc)

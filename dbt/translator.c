@@ -60,6 +60,7 @@ static int decode_crossing(struct DisasContext *s)
     memcpy(s->cross + s->page0_avail, page1, INSN_MAX_LEN - s->page0_avail);
     insn_decode(&s->insn[0], s->cross, INSN_MAX_LEN);
     s->tb->page_addr[1] = phys1 & PAGE_MASK;
+    s->tb->self_check |= tb_page_self_checks(phys1) ? 2 : 0;
     return 0;
 }
 
@@ -70,6 +71,11 @@ int translator_decode(struct DisasContext *s)
     uint32_t off = 0;
     unsigned n = 0;
 
+    if (tb->self_check) {
+        s->page0_avail = MIN(s->page0_avail, TB_SELF_CHECK_BYTES);
+        memcpy(s->snapshot, s->page0, s->page0_avail);
+        s->page0 = s->snapshot;
+    }
     max = max ? MIN(max, TB_MAX_INSNS) : TB_MAX_INSNS;
     tb->page_addr[1] = TB_PAGE_ADDR_INVALID;
     while (n < max && off < s->page0_avail) {
@@ -91,8 +97,8 @@ int translator_decode(struct DisasContext *s)
         }
         s->insn_off[n++] = off;
         off += insn->len;
-        if (ends_block(tb, insn)) {
-            break;
+        if (ends_block(tb, insn) || (tb->self_check && insn_may_store(insn))) {
+            break; /* what follows a store is looked at again before it runs */
         }
     }
     s->num_insns = n;

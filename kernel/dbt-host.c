@@ -180,6 +180,21 @@ void tlb_unprotect_code(tb_page_addr_t page_addr)
     track_clear(page_addr & PAGE_MASK, TRACK_CODE);
 }
 
+const uint8_t *code_page_bytes(tb_page_addr_t addr)
+{
+    return ram_to_virt(addr);
+}
+
+void tlb_sample_dirty(tb_page_addr_t page_addr, bool on)
+{
+    track_sample(page_addr & PAGE_MASK, on);
+}
+
+bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr)
+{
+    return track_test_and_clear_dirty(page_addr & PAGE_MASK);
+}
+
 /* ---- running ---- */
 
 static void select_view(enum view view)

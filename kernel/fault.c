@@ -5,6 +5,8 @@
  */
 #include "dbt/host.h"
 #include "dbt/notdirty.h"
+#include "dbt/page-state.h"
+#include "dbt/translate-all.h"
 #include "kernel/debug.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -143,7 +145,12 @@ static enum fault_result tracked_write(struct CPUState *cpu, const struct host_e
     case UNPROTECT_LEAVE:
         log_redo_writes(cpu);
         return FAULT_REDO;
-    case UNPROTECT_RETRY:
+    case UNPROTECT_RETRY: { /* writable now: save the retry another fault */
+        struct walk_result again;
+
+        shadow_fill(cpu_view(cpu), ev->fault_addr, WALK_WRITE | (cpu->env.cpl == 3 ? WALK_USER : 0), &again);
+        return FAULT_RETRY;
+    }
     case UNPROTECT_NOT_OURS:
         break;
     }
@@ -219,9 +226,34 @@ static enum fault_result page_fault(struct CPUState *cpu, const struct host_even
     panic("shadow_fill returned nonsense");
 }
 
+/*
+ * Translated code could not read the guest's code (a self-check). Either the instruction cannot be fetched any more; or only
+ * the mapping was missing; or it can be fetched and not be read, then the page is protected instead.
+ */
+static enum fault_result fetch_fault(struct CPUState *cpu, const struct host_event *ev)
+{
+    bool first_page = !((ev->fault_addr ^ cpu->env.eip) & PAGE_MASK);
+    struct walk_result res;
+    const uint8_t *code;
+
+    if (shadow_fill(cpu_view(cpu), ev->fault_addr, cpu->env.cpl == 3 ? WALK_USER : 0, &res) == FILL_OK) {
+        CPU_STAT(cpu, shadow_fill);
+        return FAULT_RETRY;
+    }
+    tb_page_addr_t addr = get_page_addr_code(cpu, first_page ? cpu->env.eip : ev->fault_addr & PAGE_MASK, &code);
+    if (addr == TB_PAGE_ADDR_INVALID) {
+        return FAULT_EXCEPTION;
+    }
+    page_state_pin(cpu, addr);
+    return FAULT_REDO;
+}
+
 enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev, struct TranslationBlock *tb)
 {
     cpu_sync_fsgs_base(cpu);
+    if (ev->vector == EXCP0E_PAGE && tb_fault_is_fetch(tb, ev->host_pc)) {
+        return fetch_fault(cpu, ev);
+    }
     if (ev->vector == EXCP0E_PAGE) {
         return page_fault(cpu, ev);
     }

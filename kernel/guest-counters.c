@@ -36,7 +36,7 @@ uint32_t guest_counter(void *opaque, uint32_t index)
     case PAYLOAD_COUNTER_EXIT_IRQ:
         return (uint32_t)stat[STAT_exit_irq];
     case PAYLOAD_COUNTER_PAGE_STATE:
-        return 0; /* a page with code is always protected */
+        return (uint32_t)(stat[STAT_page_self_check] + stat[STAT_page_reprotect] + stat[STAT_page_bulk]);
     case PAYLOAD_COUNTER_MMIO:
         return (uint32_t)stat[STAT_mmio];
     default:

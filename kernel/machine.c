@@ -9,6 +9,7 @@
 #include "drivers/vdev/state.h"
 
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "kernel/console.h"
 #include "kernel/irq.h"
 #include "kernel/lib/exit-codes.h"
@@ -120,6 +121,7 @@ static void tick(void)
 {
     uint64_t now = now_ns(NULL);
 
+    page_state_tick();
     vmachine_tick(&machine.vm, now);
     if (!machine.console_taken) {
         poll_console();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Monitor commands that show the guest: registers, translation blocks, pages. They change nothing, but for `mem`. */
 #include "dbt/code-buffer.h"
+#include "dbt/page-state.h"
 #include "dbt/tb.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -105,9 +106,11 @@ static void cmd_page(char *args)
     printk("page %#lx: write-tracked for%s%s%s%s%s%s; %s, %u slow writes, %s byte map\n", gpa & PAGE_MASK,
            reasons ? "" : " nobody", reasons & TRACK_CODE ? " code" : "", reasons & TRACK_PT ? " page-table" : "",
            reasons & TRACK_VGA ? " vga" : "", reasons & TRACK_MIGRATION ? " migration" : "",
-           reasons & TRACK_WATCH ? " watch" : "", pd && pd->is_protected ? "protected" : "not protected",
+           reasons & TRACK_WATCH ? " watch" : "", pd ? page_state_name(pd) : "not protected",
            pd ? pd->code_write_count : 0, pd && pd->code_bitmap ? "a" : "no");
     if (pd) {
+        printk("  write faults: %u misses, %u hits lately; %u ticks quiet, %u returns to protection%s\n", pd->state.misses,
+               pd->state.hits, pd->state.quiet, pd->state.returns, pd->state.pinned ? ", pinned" : "");
         tb_for_each_on_page(ram, print_page_tb, NULL);
     }
 }

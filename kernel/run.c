@@ -7,6 +7,7 @@
 
 #include "dbt/cpu-exec.h"
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
 #include "kernel/debug.h"
@@ -171,6 +172,18 @@ static void run_with_prompts(struct CPUState *cpu)
     }
 }
 
+static void set_smc_policy(const struct conf *conf)
+{
+    smc_policy = (struct smc_policy){
+        .adaptive = conf->adaptive == CONF_ON && conf->precise == CONF_ON,
+        .precise = conf->precise == CONF_ON,
+        .self_check_faults = conf->smc_self_check_faults,
+        .self_check_hits = conf->smc_self_check_hits,
+        .quiet_ticks = conf->smc_quiet_ticks,
+        .bulk_faults = conf->smc_bulk_faults,
+    };
+}
+
 int run_guest(const struct conf *conf, const struct guest_start *start)
 {
     struct CPUState *cpu = &cpu0;
@@ -185,6 +198,7 @@ int run_guest(const struct conf *conf, const struct guest_start *start)
     if (conf->smc == CONF_SMC_CHECK) {
         printk("notdirty: warning: smc = check is not there yet; this run finds code changes by page protection\n");
     }
+    set_smc_policy(conf);
     self_check_init();
     monitor_guest_init();
     monitor_debug_init();

@@ -76,40 +76,82 @@ void rmap_del(struct shadow_table *t, unsigned slot, ram_addr_t ram)
     *link = (struct rmap_link){0};
 }
 
-void rmap_protect(ram_addr_t page)
+/* Addresses to be invalidated; too many become one flush. */
+struct stale_list {
+    gva_t gva[INVLPG_MAX];
+    unsigned n;
+};
+
+static void stale_add(struct stale_list *stale, gva_t gva)
 {
-    gva_t stale[INVLPG_MAX];
-    unsigned i, n = 0;
+    if (stale->n < INVLPG_MAX) {
+        stale->gva[stale->n] = gva;
+    }
+    stale->n++;
+}
+
+static void stale_invalidate(const struct stale_list *stale)
+{
+    if (stale->n > INVLPG_MAX) {
+        host_tlb_flush();
+        return;
+    }
+    for (unsigned i = 0; i < stale->n; i++) {
+        host_invlpg(stale->gva[i]);
+    }
+}
+
+/* Returns whether there was a writable one. */
+static bool drop_large(ram_addr_t page, struct stale_list *stale)
+{
+    bool writable = false;
     uint32_t id;
 
     while ((id = rmap_first(2, page))) {
         struct shadow_table *t = table_get(id / PT_ENTRIES);
 
-        if (n < INVLPG_MAX) {
-            stale[n] = table_gva(t, id % PT_ENTRIES);
-        }
-        n++;
+        writable |= t->pte[id % PT_ENTRIES] & PTE_W;
+        stale_add(stale, table_gva(t, id % PT_ENTRIES));
         leaf_drop(t, id % PT_ENTRIES);
         shadow_stats.splits++;
     }
+    return writable;
+}
+
+/* Clear `bits` in all small mappings of the page. Returns whether all of `wanted` were set in one. */
+static bool clear_bits(ram_addr_t page, uint64_t bits, uint64_t wanted, struct stale_list *stale)
+{
+    bool found = false;
+    uint32_t id;
+
     for (id = rmap_first(1, page); id; id = rmap_link(id)->next) {
         struct shadow_table *t = table_get(id / PT_ENTRIES);
         uint64_t *pte = &t->pte[id % PT_ENTRIES];
 
-        if (!(*pte & PTE_W)) {
-            continue;
+        if (*pte & bits) {
+            found |= (*pte & wanted) == wanted;
+            pte_write(pte, *pte & ~bits);
+            stale_add(stale, table_gva(t, id % PT_ENTRIES));
         }
-        pte_write(pte, *pte & ~PTE_W);
-        if (n < INVLPG_MAX) {
-            stale[n] = table_gva(t, id % PT_ENTRIES);
-        }
-        n++;
     }
-    if (n > INVLPG_MAX) {
-        host_tlb_flush();
-        return;
-    }
-    for (i = 0; i < n; i++) {
-        host_invlpg(stale[i]);
-    }
+    return found;
+}
+
+void rmap_protect(ram_addr_t page)
+{
+    struct stale_list stale = {.n = 0};
+
+    drop_large(page, &stale);
+    clear_bits(page, PTE_W, PTE_W, &stale);
+    stale_invalidate(&stale);
+}
+
+bool rmap_clear_dirty(ram_addr_t page)
+{
+    struct stale_list stale = {.n = 0};
+    bool dirty = drop_large(page, &stale);
+
+    dirty |= clear_bits(page, PTE_D, PTE_D | PTE_W, &stale);
+    stale_invalidate(&stale);
+    return dirty;
 }

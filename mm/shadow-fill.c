@@ -22,8 +22,8 @@ static void leaf_update(struct shadow_table *t, unsigned slot, uint64_t pte, boo
     bool was_global = t->global[slot / 64] & BIT(slot % 64);
 
     if (old) {
-        if ((old == pte || (old | PTE_W) == pte) && was_global == global) {
-            pte_write(&t->pte[slot], pte);
+        if (((old | PTE_D) == (pte | PTE_D) || (old | PTE_W | PTE_D) == (pte | PTE_D)) && was_global == global) {
+            pte_write(&t->pte[slot], pte | (old & PTE_D));
             return;
         }
         alias_drop_all();
@@ -59,6 +59,8 @@ static void fill_install(enum view view, gva_t gva, const struct walk_result *re
     shadow_drop_large(view, gva);
     t = table_make(view, gva, 1);
     t->fractured |= res->level >= 2;
+    /* The hardware sets D in an entry whose writes are sampled. */
+    bits &= track_is_sampled(ram) ? ~PTE_D : ~0ull;
     leaf_update(t, pt_index(gva, 1), ram_to_hpa(ram) | bits, res->global);
 }
 

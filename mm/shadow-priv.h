@@ -87,6 +87,8 @@ struct rmap_link *rmap_link(uint32_t id);
 /* Take write permission from all mappings of the page; large ones are dropped. No CPU can write it
  * on return. */
 void rmap_protect(ram_addr_t page);
+/* Clear D in all small mappings of the page, drop large ones. Was it set in a writable one? */
+bool rmap_clear_dirty(ram_addr_t page);
 
 /* ---- track.c ---- */
 

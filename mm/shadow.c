@@ -12,6 +12,7 @@
 #include "mm/layout.h"
 #include "mm/ram.h"
 #include "mm/shadow-priv.h"
+#include "mm/track.h"
 
 #define WINDOWS_MAX 32
 
@@ -55,6 +56,9 @@ void leaf_set(struct shadow_table *t, unsigned slot, uint64_t pte, bool global)
 void leaf_drop(struct shadow_table *t, unsigned slot)
 {
     ASSERT(slot_used(t, slot));
+    if (t->level == 1 && (t->pte[slot] & (PTE_W | PTE_D)) == (PTE_W | PTE_D) && track_is_sampled(leaf_ram(t, slot))) {
+        track_note_dirty(leaf_ram(t, slot));
+    }
     rmap_del(t, slot, leaf_ram(t, slot));
     pte_write(&t->pte[slot], 0);
     t->used[slot / 64] &= ~BIT(slot % 64);

@@ -16,7 +16,10 @@
 
 /* Allocated by track_init(); NULL before, when nothing is tracked. */
 static uint8_t *reasons;        /* TRACK_* per 4 KiB */
-static uint16_t *region_counts; /* per 2 MiB, at most 512 */
+static uint16_t *region_counts; /* per 2 MiB: frames with reasons, and frames sampled */
+static uint8_t *sampled;        /* SAMPLED, SAMPLE_DIRTY per 4 KiB */
+#define SAMPLED      1
+#define SAMPLE_DIRTY 2
 
 static void *array_alloc(uint64_t bytes)
 {
@@ -29,7 +32,8 @@ int track_init(uint64_t ram_size)
 {
     reasons = array_alloc(ram_size >> PAGE_SHIFT);
     region_counts = array_alloc((ram_size >> LARGE_SHIFT) * sizeof(*region_counts));
-    return reasons && region_counts ? 0 : -ENOMEM;
+    sampled = array_alloc(ram_size >> PAGE_SHIFT);
+    return reasons && region_counts && sampled ? 0 : -ENOMEM;
 }
 
 unsigned track_reasons(ram_addr_t page)
@@ -79,4 +83,43 @@ bool track_clear(ram_addr_t page, unsigned reason)
         region_counts[page >> LARGE_SHIFT]--;
     }
     return true;
+}
+
+/* ---- sampling ---- */
+
+bool track_is_sampled(ram_addr_t page)
+{
+    return sampled[page >> PAGE_SHIFT] & SAMPLED;
+}
+
+void track_note_dirty(ram_addr_t page)
+{
+    sampled[page >> PAGE_SHIFT] |= SAMPLE_DIRTY;
+}
+
+void track_sample(ram_addr_t page, bool on)
+{
+    uint8_t *flags = &sampled[page >> PAGE_SHIFT];
+
+    ASSERT(page < guest_ram_size());
+    if (on == (*flags & SAMPLED)) {
+        return;
+    }
+    *flags = on ? SAMPLED : 0;
+    if (on) {
+        region_counts[page >> LARGE_SHIFT]++;
+        rmap_clear_dirty(page); /* what was there before counts for nothing */
+    } else {
+        region_counts[page >> LARGE_SHIFT]--;
+    }
+}
+
+bool track_test_and_clear_dirty(ram_addr_t page)
+{
+    uint8_t *flags = &sampled[page >> PAGE_SHIFT];
+    bool dirty = rmap_clear_dirty(page) || *flags & SAMPLE_DIRTY;
+
+    ASSERT(*flags & SAMPLED);
+    *flags = SAMPLED;
+    return dirty;
 }

@@ -21,4 +21,14 @@ bool track_set(ram_addr_t page, unsigned reason);
 bool track_clear(ram_addr_t page, unsigned reason);
 unsigned track_reasons(ram_addr_t page);
 
+/*
+ * Sampling of writes that need not trap: the D bits of the page's shadow entries, which are kept small meanwhile.
+ * test_and_clear: written by the guest since the last call, or since sampling began? Only for sampled pages.
+ */
+void track_sample(ram_addr_t page, bool on);
+bool track_is_sampled(ram_addr_t page);
+bool track_test_and_clear_dirty(ram_addr_t page);
+/* An entry of a sampled page that was written goes away: remember it. */
+void track_note_dirty(ram_addr_t page);
+
 #endif

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 include tests/payloads/list.mk tests/bench/list.mk
 
-tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o tests/host/tb-fake.o tests/host/log.o
-host-tests += test-tb test-tb-inval test-tb-smp test-tb-model
+tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o tests/host/tb-fake.o tests/host/log.o
+host-tests += test-tb test-tb-inval test-tb-smp test-tb-model test-page-state
+test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
 test-tb-objs := tests/host/test-tb.o $(tb-maint-objs)
 test-tb-inval-objs := tests/host/test-tb-inval.o $(tb-maint-objs)
 test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
 test-tb-model-objs := tests/host/test-tb-model.o $(tb-maint-objs)
 
 # the hosted build: dbt/ as a Linux process
-hosted-objs = tests/host/dbt-host.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
+hosted-objs = tests/host/dbt-host.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
 host-tests += test-dbt
 test-dbt-objs := tests/host/test-dbt.o tests/host/dbt-cases.o tests/host/diff.o $(hosted-objs)
 host-tests += test-dbt-random

@@ -18,8 +18,9 @@
 #define CACHE_GRANULE  (1ull << 20)
 #define CACHE_MAX      (256ull << 20)
 #define TIMEOUT_MAX    (30u * 24 * 3600)
+#define COUNT_MAX      10000u /* of a threshold */
 
-enum conf_kind { KIND_PATH, KIND_TEXT, KIND_CHANNELS, KIND_SIZE, KIND_CACHE, KIND_CHOICE, KIND_SECONDS };
+enum conf_kind { KIND_PATH, KIND_TEXT, KIND_CHANNELS, KIND_SIZE, KIND_CACHE, KIND_CHOICE, KIND_SECONDS, KIND_COUNT };
 
 struct conf_key {
     const char *name;
@@ -42,14 +43,22 @@ static const struct conf_key keys[] = {
     {"log", KIND_CHANNELS, TEXT_FIELD(log), {NULL}},
     {"exit", KIND_CHOICE, offsetof(struct conf, exit), 0, {"poweroff", "reboot", "monitor"}},
     {"timeout", KIND_SECONDS, offsetof(struct conf, timeout), 0, {NULL}},
+    {"adaptive", KIND_CHOICE, offsetof(struct conf, adaptive), 0, {"on", "off"}},
+    {"precise", KIND_CHOICE, offsetof(struct conf, precise), 0, {"on", "off"}},
+    {"smc_self_check_faults", KIND_COUNT, offsetof(struct conf, smc_self_check_faults), 0, {NULL}},
+    {"smc_self_check_hits", KIND_COUNT, offsetof(struct conf, smc_self_check_hits), 0, {NULL}},
+    {"smc_quiet_ticks", KIND_COUNT, offsetof(struct conf, smc_quiet_ticks), 0, {NULL}},
+    {"smc_bulk_faults", KIND_COUNT, offsetof(struct conf, smc_bulk_faults), 0, {NULL}},
 };
 #undef TEXT_FIELD
-#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout"
+#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout, adaptive, precise, " \
+                   "smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults"
 
 _Static_assert(CONF_MODE_TRANSLATE == 0 && CONF_MODE_NATIVE == 1, "order of the choices of mode");
 _Static_assert(CONF_SMC_PROTECT == 0 && CONF_SMC_CHECK == 1, "order of the choices of smc");
 _Static_assert(CONF_EXIT_POWEROFF == 0 && CONF_EXIT_REBOOT == 1 && CONF_EXIT_MONITOR == 2,
                "order of the choices of exit");
+_Static_assert(CONF_ON == 0 && CONF_OFF == 1, "order of the choices of switches");
 
 void conf_defaults(struct conf *conf)
 {
@@ -57,6 +66,10 @@ void conf_defaults(struct conf *conf)
     memcpy(conf->guest, "guest", sizeof("guest"));
     conf->memory = 256ull << 20;
     conf->cache = 16ull << 20;
+    conf->smc_self_check_faults = CONF_SMC_SELF_CHECK_FAULTS;
+    conf->smc_self_check_hits = CONF_SMC_SELF_CHECK_HITS;
+    conf->smc_quiet_ticks = CONF_SMC_QUIET_TICKS;
+    conf->smc_bulk_faults = CONF_SMC_BULK_FAULTS;
 }
 
 static bool is_blank(char c)
@@ -163,6 +176,19 @@ static int set_seconds(uint32_t *field, const char *value, char *msg, size_t msg
     return 0;
 }
 
+static int set_count(uint32_t *field, const char *key, const char *value, char *msg, size_t msg_size)
+{
+    const char *rest;
+    uint64_t v;
+
+    if (!parse_decimal(value, COUNT_MAX, &v, &rest) || *rest != '\0') {
+        snprintf(msg, msg_size, "bad value '%.40s' of %s: expected 0 to %u", value, key, COUNT_MAX);
+        return -EINVAL;
+    }
+    *field = (uint32_t)v;
+    return 0;
+}
+
 static int set_choice(uint32_t *field, const struct conf_key *key, const char *value, char *msg,
                       size_t msg_size)
 {
@@ -230,6 +256,8 @@ int conf_set(struct conf *conf, const char *name, const char *value, char *msg, 
         return set_cache((uint64_t *)(void *)field, value, msg, msg_size);
     case KIND_SECONDS:
         return set_seconds((uint32_t *)(void *)field, value, msg, msg_size);
+    case KIND_COUNT:
+        return set_count((uint32_t *)(void *)field, key->name, value, msg, msg_size);
     case KIND_CHOICE:
         return set_choice((uint32_t *)(void *)field, key, value, msg, msg_size);
     case KIND_PATH:

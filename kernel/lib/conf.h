@@ -10,6 +10,14 @@ enum conf_mode { CONF_MODE_TRANSLATE, CONF_MODE_NATIVE };
 enum conf_smc { CONF_SMC_PROTECT, CONF_SMC_CHECK };
 enum conf_exit { CONF_EXIT_POWEROFF, CONF_EXIT_REBOOT, CONF_EXIT_MONITOR };
 
+enum conf_switch { CONF_ON, CONF_OFF };
+
+/* Defaults of the thresholds (docs/smc-states.md says how they were found). */
+#define CONF_SMC_SELF_CHECK_FAULTS 16
+#define CONF_SMC_SELF_CHECK_HITS   0
+#define CONF_SMC_QUIET_TICKS       50
+#define CONF_SMC_BULK_FAULTS       4
+
 struct conf {
     char guest[64];    /* path on the ESP; default "guest" */
     char initrd[64];   /* empty = none */
@@ -22,6 +30,9 @@ struct conf {
     char log[64];      /* channels, as log_parse() takes them */
     uint32_t exit;     /* enum conf_exit */
     uint32_t timeout;  /* seconds; 0 = none (key `timeout`) */
+    uint32_t adaptive; /* enum conf_switch: pages of code may change state */
+    uint32_t precise;  /* enum conf_switch: a store to the running block ends it */
+    uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults; /* dbt/page-state.h */
 };
 
 void conf_defaults(struct conf *conf);

@@ -19,6 +19,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/cpu-exec.h"
 #include "dbt/notdirty.h"
+#include "dbt/page-state.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 #include "tests/host/hosted.h"
@@ -29,8 +30,6 @@
 #define CODE_ADDR  0x20000000ull
 #define SLOTS_ADDR 0x21000000ull
 #define SLOTS_SIZE 0x100000ull
-
-#define FAR_RAM_BASE (1ull << 32) /* ram address of the far window; the low one begins at 0 */
 
 void host_enter(const uint64_t *regs, void *fp);
 extern const char host_leave[];
@@ -175,6 +174,11 @@ void tlb_unprotect_code(tb_page_addr_t page_addr)
     protect(page_addr, PROT_READ | PROT_WRITE);
 }
 
+const uint8_t *code_page_bytes(tb_page_addr_t addr)
+{
+    return ram_to_ptr(addr);
+}
+
 /* ---- running ---- */
 
 static bool native; /* running guest code itself, not a translation */
@@ -212,6 +216,7 @@ static void interrupt_guest(ucontext_t *uc)
     if (!native) {
         hosted_interrupted[tb_guest_pc(tcg_tb_lookup(rip), rip, &pc, &spilled)]++;
     }
+    page_state_tick();
     irq_pending = true;
     leave_guest(uc, HOST_EV_INTERRUPT);
 }
@@ -221,6 +226,9 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
     ucontext_t *uc = ctx;
     greg_t *g = uc->uc_mcontext.gregs;
 
+    if (g[REG_TRAPNO] == EXCP0E_PAGE && g[REG_ERR] & PG_ERROR_W_MASK && hosted_sample_written((uint64_t)si->si_addr)) {
+        return;
+    }
     if (!in_cache((uint64_t)g[REG_RIP])) {
         signal(sig, SIG_DFL); /* our own bug: crash where it is */
         return;
@@ -298,6 +306,11 @@ enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev
     if (ev->vector == EXCP0E_PAGE) {
         cpu->env.cr[2] = ev->fault_addr;
     }
+    if (tb_fault_is_fetch(tb, ev->host_pc)) {
+        cpu->env.cr[2] = (ev->fault_addr ^ cpu->env.eip) & PAGE_MASK ? ev->fault_addr & PAGE_MASK : cpu->env.eip;
+        raise_exception_err(cpu, ev->vector, ev->error_code | PG_ERROR_I_D_MASK);
+        return FAULT_EXCEPTION;
+    }
     raise_exception_err(cpu, ev->vector, ev->error_code);
     return FAULT_EXCEPTION;
 }
@@ -306,6 +319,7 @@ void fault_window_open(struct CPUState *cpu)
 {
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         if (va_to_ram(cpu->smc_range[i].va) != TB_PAGE_ADDR_INVALID) {
+            hosted_sample_written(cpu->smc_range[i].va);
             protect(va_to_ram(cpu->smc_range[i].va), PROT_READ | PROT_WRITE);
         }
     }
@@ -508,8 +522,10 @@ void hosted_run(struct hosted_result *res)
     cpu_exec(&cpu0);
 }
 
+/* Make both windows accessible as a whole; sampled pages count as written from here on. */
 static void protect_windows(int prot)
 {
+    hosted_samples_written();
     if (mprotect((void *)HOSTED_LOW_BASE, HOSTED_WINDOW_SIZE, prot) < 0 ||
         mprotect((void *)HOSTED_FAR_BASE, HOSTED_WINDOW_SIZE, prot) < 0) {
         panic("mprotect: %s", strerror(errno));
@@ -522,6 +538,7 @@ void hosted_forget(uint64_t va, uint64_t len)
     for (uint64_t page = va & PAGE_MASK; page < va + len; page += PAGE_SIZE) {
         struct PageDesc *pd = page_find(va_to_ram(page) >> PAGE_SHIFT);
 
+        hosted_sample_written(page);
         if (pd && pd->is_protected) { /* left protected lazily: a write that hits nothing gives it back */
             bool hit;
             tb_invalidate_phys_page_fast(&cpu0, va_to_ram(page), 1, 0, &hit);

@@ -13,6 +13,7 @@
 #define HOSTED_LOW_BASE  0x30000000ull
 #define HOSTED_FAR_BASE  0x200000000000ull
 #define HOSTED_WINDOW_SIZE 0x1000000ull /* 16 MiB each */
+#define FAR_RAM_BASE (1ull << 32) /* ram address of the far window; the low one begins at 0 */
 #define HOSTED_CODE_SIZE 0x400000ull    /* code cache */
 extern size_t hosted_code_size;         /* HOSTED_CODE_SIZE unless changed before hosted_init() */
 
@@ -43,6 +44,10 @@ void hosted_native(bool on);
 bool hosted_native_run(bool step, struct hosted_result *res);
 /* Forget translations of [va, va + len), so that the memory may be rewritten from outside. */
 void hosted_forget(uint64_t va, uint64_t len);
+/* hosted-sample.c: let a write to a sampled page through; false if it was not trapped for that. All at once: the windows are
+ * about to become writable as a whole. */
+bool hosted_sample_written(uint64_t va);
+void hosted_samples_written(void);
 /* Ask for SIGALRM-driven interruptions of the run every `us` microseconds (0 = off): tests roll-forward. */
 void hosted_interrupts(unsigned us);
 /* Interrupt translated runs after every n host instructions (0 = off), wherever that is: the exhaustive form of the above.

@@ -44,6 +44,7 @@ struct TranslationBlock *fake_tb(uint64_t pc, unsigned size, uint32_t flags, uin
     tb->cflags = cflags;
     tb->size = size;
     tb->hashed = false;
+    tb->self_check = 0;
     tb->tc.ptr = 0x40000000 + i * 256;
     tb->tc.size = 128;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
@@ -65,6 +66,8 @@ struct TranslationBlock *fake_gen(uint64_t pc, unsigned size, uint32_t flags, ui
     }
     struct TranslationBlock *tb = fake_tb(pc, size, flags, cflags);
     tb->global = fake.va_global[pc >> PAGE_SHIFT] && fake.va_global[(pc + size - 1) >> PAGE_SHIFT];
+    tb->self_check = (uint8_t)(tb_page_self_checks(phys_pc) |
+                               (phys_page2 != TB_PAGE_ADDR_INVALID && tb_page_self_checks(phys_page2)) << 1);
     struct TranslationBlock *linked = tb_link_page(tb, phys_pc, phys_page2);
     if (linked != tb) {
         memset(tb, 0x5a, sizeof(*tb));
@@ -98,6 +101,13 @@ struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc)
     size_t i = (host_pc - 0x40000000) / 256;
 
     return host_pc >= 0x40000000 && i < fake.tbs && (host_pc & 255) < 128 ? &fake.pool[i] : NULL;
+}
+
+const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb)
+{
+    static const uint8_t zeros[2 * PAGE_SIZE];
+
+    return zeros;
 }
 
 void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
@@ -154,4 +164,24 @@ void tlb_unprotect_code(tb_page_addr_t page_addr)
     ASSERT(fake.is_protected[page_addr >> PAGE_SHIFT]);
     fake.is_protected[page_addr >> PAGE_SHIFT] = false;
     fake.unprotects++;
+}
+
+const uint8_t *code_page_bytes(tb_page_addr_t addr)
+{
+    return &fake.memory[addr >> PAGE_SHIFT][addr & ~PAGE_MASK];
+}
+
+void tlb_sample_dirty(tb_page_addr_t page_addr, bool on)
+{
+    ASSERT(fake.is_sampled[page_addr >> PAGE_SHIFT] != on);
+    fake.is_sampled[page_addr >> PAGE_SHIFT] = on;
+}
+
+bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr)
+{
+    bool dirty = fake.is_dirty[page_addr >> PAGE_SHIFT];
+
+    ASSERT(fake.is_sampled[page_addr >> PAGE_SHIFT]);
+    fake.is_dirty[page_addr >> PAGE_SHIFT] = false;
+    return dirty;
 }

@@ -23,6 +23,8 @@ struct fake {
     int allocs_left;                       /* dbt_zalloc() calls that succeed; < 0: all */
     unsigned va_to_page[FAKE_PAGES];
     bool va_global[FAKE_PAGES]; /* the mapping survives a change of address space */
+    bool is_sampled[FAKE_PAGES], is_dirty[FAKE_PAGES];
+    uint8_t memory[FAKE_PAGES][PAGE_SIZE]; /* all zero: so are the bytes of every TB */
 };
 extern struct fake fake;
 extern struct CPUState fake_cpu[2];

@@ -64,6 +64,27 @@ static void test_every_key(void **state)
     assert_int_equal(conf.timeout, 90);
 }
 
+static void test_smc_policy(void **state)
+{
+    assert_int_equal(parse(""), 0);
+    assert_int_equal(conf.adaptive, CONF_ON);
+    assert_int_equal(conf.precise, CONF_ON);
+    assert_int_equal(conf.smc_self_check_faults, CONF_SMC_SELF_CHECK_FAULTS);
+    assert_int_equal(parse("adaptive = off\nprecise = off\nsmc_self_check_faults = 3\nsmc_self_check_hits = 4\n"
+                           "smc_quiet_ticks = 0\nsmc_bulk_faults = 10000\n"),
+                     0);
+    assert_int_equal(conf.adaptive, CONF_OFF);
+    assert_int_equal(conf.precise, CONF_OFF);
+    assert_int_equal(conf.smc_self_check_faults, 3);
+    assert_int_equal(conf.smc_self_check_hits, 4);
+    assert_int_equal(conf.smc_quiet_ticks, 0);
+    assert_int_equal(conf.smc_bulk_faults, 10000);
+    assert_true(parse("smc_quiet_ticks = 10001\n") != 0);
+    assert_true(parse("smc_quiet_ticks = -1\n") != 0);
+    assert_true(parse("smc_quiet_ticks = 1s\n") != 0);
+    assert_true(parse("adaptive = maybe\n") != 0);
+}
+
 static void test_every_choice(void **state)
 {
     assert_int_equal(parse("mode = translate\nsmc = protect\nexit = poweroff\n"), 0);
@@ -232,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_defaults),     cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_every_choice), cmocka_unit_test(test_editors),
         cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_smc_policy),
         cmocka_unit_test(test_memory),       cmocka_unit_test(test_errors_name_line_and_cause),
         cmocka_unit_test(test_binary_file),  cmocka_unit_test(test_longest_values),
         cmocka_unit_test(test_conf_set),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random self-modifying programs, native against translated: alone, under a storm of timer interrupts, and interrupted after
- * every few host instructions.
+ * every few host instructions; with pages that change state never, at the default rate, and at every opportunity.
  *
  * Usage: test-dbt-smc [programs [first number [size]]]; PRINT=1 disassembles what fails, or the one program asked for.
  */
@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "dbt/tb.h"
+#include "dbt/page-state.h"
 #include "kernel/lib/log.h"
 #include "tests/host/smc-run.h"
 
@@ -31,7 +31,11 @@ static void print_stats(unsigned count)
         enum stat_id id;
     } shown[] = {{"TBs made", STAT_tb_gen},     {"invalidated", STAT_tb_invalidated}, {"write faults", STAT_smc_fault},
                  {"redone", STAT_redo_tb},      {"interrupts", STAT_irq},             {"host steps", STAT_exit_step},
-                 {"flushes", STAT_tb_flush}};
+                 {"flushes", STAT_tb_flush},
+                 {"pages to self-checks", STAT_page_self_check},
+                 {"back", STAT_page_reprotect},
+                 {"bulk", STAT_page_bulk},
+                 {"checks failed", STAT_self_check_fail}};
 
     printf("%u programs:", count);
     for (unsigned i = 0; i < ARRAY_SIZE(shown); i++) {
@@ -77,10 +81,73 @@ static void test_every(void **state)
     assert_true(hosted_cpu()->stat[STAT_irq] > irqs);
 }
 
+static int setup_default(void **state)
+{
+    static struct smc_policy saved;
+
+    *state = &saved;
+    saved = smc_policy;
+    return 0;
+}
+
+/* Every page changes state at the first fault, and back as soon as a tick finds it unwritten. */
+static int setup_eager(void **state)
+{
+    setup_default(state);
+    smc_policy.self_check_faults = 1;
+    smc_policy.self_check_hits = 1;
+    smc_policy.quiet_ticks = 1;
+    smc_policy.bulk_faults = 2;
+    return 0;
+}
+
+/* The same with some room in between, where bulk overwrites are met. */
+static int setup_brisk(void **state)
+{
+    setup_eager(state);
+    smc_policy.self_check_faults = 6;
+    smc_policy.self_check_hits = 5;
+    return 0;
+}
+
+static int setup_off(void **state)
+{
+    setup_default(state);
+    smc_policy.adaptive = false;
+    return 0;
+}
+
+/* Send all pages back to protection, too: the next test begins as the first one. */
+static int teardown(void **state)
+{
+    smc_policy.quiet_ticks = 0;
+    for (unsigned i = 0; i < 2; i++) { /* the first look may still find a page written */
+        page_state_tick();
+        page_state_poll(hosted_cpu());
+    }
+    smc_policy = *(struct smc_policy *)*state;
+    return 0;
+}
+
+static void test_transitions(void **state)
+{
+    const uint64_t *stat = hosted_cpu()->stat;
+
+    test_storm(state);
+    test_every(state);
+    run(programs, first_number, (struct smc_storm){0, 0});
+    assert_true(stat[STAT_page_self_check] && stat[STAT_page_reprotect] && stat[STAT_self_check_fail]);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_alone), cmocka_unit_test(test_storm),
-                                       cmocka_unit_test(test_every)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_alone, setup_off, teardown),
+                                       cmocka_unit_test_setup_teardown(test_storm, setup_off, teardown),
+                                       cmocka_unit_test_setup_teardown(test_every, setup_off, teardown),
+                                       cmocka_unit_test_setup_teardown(test_alone, setup_default, teardown),
+                                       cmocka_unit_test_setup_teardown(test_storm, setup_default, teardown),
+                                       cmocka_unit_test_setup_teardown(test_transitions, setup_eager, teardown),
+                                       cmocka_unit_test_setup_teardown(test_transitions, setup_brisk, teardown)};
 
     if (getenv("LOG")) {
         log_parse(getenv("LOG"), &log_mask);

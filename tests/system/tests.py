@@ -87,10 +87,15 @@ TRANSLATE_SKIP = {
 PAYLOADS = {
     "alu-checksum": 20, "control-flow": 10, "debug-regs": 20, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
     "page-fault": 15, "paging": 10, "rip-relative": 20, "single-step": 5, "smc-alias": 10, "smc-chain": 20,
-    "smc-flush": 20, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
+    "smc-flush": 20, "smc-imprecise": 5, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
     "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
     "smc-write-fault": 10,
     "smc-decoder": 15, "smc-descriptor": 15, "smc-device-write": 15, "smc-serialize": 15, "smc-state-image": 15, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
+}
+# Page states (docs/smc-states.md): none, and at every opportunity.
+ADAPTIVE = {
+    "off": "adaptive=off",
+    "eager": "smc_self_check_faults=1 smc_self_check_hits=1 smc_quiet_ticks=1 smc_bulk_faults=2",
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
 
@@ -151,6 +156,12 @@ def ending_tests():
                    compare=name in WITH_CHECKSUMS)
     yield Test("smc-monitor/translate", "payloads/smc-monitor.elf", special=monitor_writes.patch_and_check, payload="smc-monitor",
                timeout=20)
+    yield Test("smc-imprecise/translate/precise-off", "payloads/smc-imprecise.elf", append="precise=off", cmdline="expect=0",
+               payload="smc-imprecise", timeout=10)
+    for name in (n for n in PAYLOADS if n.startswith("smc-")):
+        for policy, keys in ADAPTIVE.items():
+            yield Test(f"{name}/translate/adaptive-{policy}", f"payloads/{name}.elf", append=keys, payload=name,
+                       timeout=2 * PAYLOADS[name], compare=name in WITH_CHECKSUMS)
     for seed in (2, 3, 4, 5):
         for name in ("alu-checksum", "fpu-checksum", "smc-random") if seed < 4 else ("smc-random",):
             yield Test(f"{name}/translate/seed-{seed}", f"payloads/{name}.elf", payload=name, cmdline=f"seed={seed}",

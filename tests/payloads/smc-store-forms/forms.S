@@ -142,6 +142,7 @@ form_\name:
     mov %edi, %ebx
     mov %rdi, %rcx
     shr $32, %rcx
+    clc /* with flags not yet computed, QEMU 7.2's cmpxchg8b leaves them wrong for a trap right behind it */
     lock cmpxchg8b (%rsi)
     pop %rbx
     TARGET

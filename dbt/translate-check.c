@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The prologue of a self-checking TB: compares the guest's bytes, read at the guest's own addresses, with those that were
+ * translated. Needs no flags and, like all glue, only spill slots:
+ *
+ *     entry: mov   %rcx, spill.rcx
+ *            mov   %rdx, spill.rdx             (if used)
+ *            mov   pc(%rip), %rcx              8 bytes where they can be addressed so; else 4 through %rdx
+ *            mov   $-bytes, %rdx
+ *            lea   (%rcx,%rdx), %rcx           4, 2 or 1 bytes: lea -bytes(%rcx), %ecx
+ *            jrcxz 1f
+ *     stale: int3                              leaves for self_check_failed()
+ *     1:     mov   pc+8(%rip), %rcx ...
+ *            jrcxz 2f
+ *            jmp   stale
+ *     2:     mov   spill.rcx, %rcx
+ *            mov   spill.rdx, %rdx
+ *     body:
+ *
+ * Must not decide which TBs check themselves.
+ */
+#include "dbt/translate-emit.h"
+
+struct check {
+    struct DisasContext *s;
+    bool near;      /* the bytes are reached without a base register */
+    uint16_t spilled;
+    uint64_t base;  /* what rdx holds if they are not */
+    uint32_t stale; /* where the exit is; 0 = not emitted yet */
+};
+
+bool insn_may_store(const struct insn *insn)
+{
+    static const uint64_t ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const uint64_t bases[6];
+    const struct insn_regs regs = {.gpr = ones, .seg_base = bases, .xcr0 = 7};
+    struct insn_access acc[INSN_MAX_ACCESS];
+    bool exact;
+    int n = insn_accesses(insn, &regs, 0, acc, &exact);
+
+    for (int i = 0; i < n; i++) {
+        if (acc[i].acc & ACC_W) {
+            return true;
+        }
+    }
+    return !exact;
+}
+
+/* mov(zx) va, %rcx */
+static void emit_read_guest(struct check *c, uint64_t va, unsigned width)
+{
+    static const char opcode[9][3] = {[1] = "\x0f\xb6", [2] = "\x0f\xb7", [4] = "\x8b", [8] = "\x48\x8b"};
+    struct emit *e = &c->s->e;
+
+    emit_bytes(e, opcode[width], width == 4 ? 1 : 2);
+    if (!c->near) {
+        emit8(e, 0x8a); /* disp32(%rdx) */
+        emit32(e, (uint32_t)(va - c->base));
+    } else if (fits_simm32(va)) {
+        emit_bytes(e, "\x0c\x25", 2);
+        emit32(e, (uint32_t)va);
+    } else {
+        emit8(e, 0x0d);
+        emit_rel32(e, va);
+    }
+}
+
+static void emit_stale_exit(struct check *c)
+{
+    struct DisasContext *s = c->s;
+
+    if (c->stale) {
+        emit_jmp(&s->e, s->e.base + c->stale);
+        return;
+    }
+    c->stale = s->e.len;
+    add_run(s, RUN_EXIT_STALE, 0, 0, c->spilled);
+    emit8(&s->e, 0xcc);
+    add_run(s, RUN_GLUE, RUN_FETCH, 0, c->spilled);
+}
+
+/* Compare `width` guest bytes at va, which were `bytes`. */
+static void emit_compare(struct check *c, uint64_t va, const uint8_t *bytes, unsigned width)
+{
+    struct emit *e = &c->s->e;
+    uint64_t v = 0;
+
+    memcpy(&v, bytes, width);
+    emit_read_guest(c, va, width);
+    if (width == 8) {
+        emit_bytes(e, "\x48\xba", 2); /* mov imm64, %rdx */
+        emit64(e, -v);
+        emit_bytes(e, "\x48\x8d\x0c\x11", 4); /* lea (%rcx,%rdx), %rcx */
+    } else {
+        emit_bytes(e, "\x8d\x89", 2); /* lea disp32(%rcx), %ecx */
+        emit32(e, (uint32_t)-v);
+    }
+    emit_bytes(e, "\xe3", 2); /* jrcxz */
+    uint32_t from = e->len;
+    emit_stale_exit(c);
+    if (!e->overflow) {
+        e->buf[from - 1] = (uint8_t)(e->len - from);
+    }
+}
+
+/* The guest bytes [off, off + len) of the TB, in as few comparisons as there can be. */
+static void emit_stretch(struct check *c, uint32_t off, uint32_t len)
+{
+    const uint8_t *bytes = insn_bytes(c->s, 0);
+    uint64_t pc = c->s->tb->pc;
+
+    while (len) {
+        unsigned width = c->near && len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
+
+        if (len == 3 && off >= 1) { /* one more byte than there is to compare, but of this TB */
+            width = 4;
+            off--;
+            len++;
+        }
+        emit_compare(c, pc + off, bytes + off, width);
+        off += width;
+        len -= width;
+    }
+}
+
+static bool reaches(const struct DisasContext *s, uint64_t va)
+{
+    int64_t rel = (int64_t)(va - s->e.base);
+
+    return fits_simm32(va) || (rel > INT32_MIN + EMIT_MAX && rel < INT32_MAX - EMIT_MAX);
+}
+
+void emit_self_check(struct DisasContext *s)
+{
+    struct TranslationBlock *tb = s->tb;
+    struct check c = {.s = s, .base = tb->pc};
+    uint32_t half0 = MIN((uint32_t)tb->size, (uint32_t)(PAGE_SIZE - (tb->pc & ~PAGE_MASK)));
+
+    tb->body_off = 0;
+    if (!tb->self_check) {
+        return;
+    }
+    c.near = reaches(s, tb->pc) && reaches(s, tb->pc + tb->size);
+    c.spilled = (uint16_t)(BIT(R_ECX) | (!c.near || tb->size >= 8 ? BIT(R_EDX) : 0));
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, 0, 0);
+    emit_spill(s, R_ECX);
+    if (c.spilled & BIT(R_EDX)) {
+        emit_spill(s, R_EDX);
+    }
+    add_run(s, RUN_GLUE, RUN_FETCH, 0, c.spilled);
+    if (!c.near) {
+        emit_mov_imm(&s->e, R_EDX, c.base);
+    }
+    if (tb->self_check & 1) {
+        emit_stretch(&c, 0, half0);
+    }
+    if (tb->self_check & 2) {
+        emit_stretch(&c, half0, tb->size - half0);
+    }
+    emit_load_abs(&s->e, R_ECX, spill_addr(s, R_ECX));
+    if (c.spilled & BIT(R_EDX)) {
+        emit_load_abs(&s->e, R_EDX, spill_addr(s, R_EDX));
+    }
+    tb->body_off = (uint16_t)s->e.len;
+}
