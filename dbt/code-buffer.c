@@ -174,6 +174,11 @@ void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
     code_buffer_append(&s->e);
 }
 
+size_t tb_capacity(void)
+{
+    return cb.r.code_size / 32; /* few blocks are shorter */
+}
+
 size_t tb_count(void)
 {
     return cb.nr_tbs;

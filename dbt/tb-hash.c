@@ -10,8 +10,8 @@
 #include "kernel/lib/types.h"
 #include "dbt/host.h"
 
-#define TB_HTABLE_BITS 15
-#define TB_HTABLE_SIZE (1u << TB_HTABLE_BITS)
+#define TB_HTABLE_BITS_MIN 10
+#define TB_HTABLE_BITS_MAX 24
 
 /*
  * Buckets are singly linked through hash_next. A removed TB keeps its hash_next, so a look-up that
@@ -19,14 +19,24 @@
  * which no look-up overlaps.
  */
 static struct {
-    struct TranslationBlock **bucket; /* TB_HTABLE_SIZE heads, from dbt_zalloc() */
+    struct TranslationBlock **bucket; /* heads, from dbt_zalloc(): one for each TB that there may be, or every other */
+    unsigned bits;                    /* log2 of their number; constant after tb_htable_init() */
     struct spinlock lock;             /* writers; leaf in the lock order */
 } htable;
+
+static size_t htable_size(void)
+{
+    return (size_t)1 << htable.bits;
+}
 
 int tb_htable_init(void)
 {
     if (!htable.bucket) {
-        htable.bucket = dbt_zalloc(TB_HTABLE_SIZE * sizeof(htable.bucket[0]));
+        htable.bits = TB_HTABLE_BITS_MIN;
+        while (htable.bits < TB_HTABLE_BITS_MAX && htable_size() < tb_capacity() / 2) {
+            htable.bits++;
+        }
+        htable.bucket = dbt_zalloc(htable_size() * sizeof(htable.bucket[0]));
     }
     if (!htable.bucket) {
         return -ENOMEM;
@@ -37,7 +47,7 @@ int tb_htable_init(void)
 
 void tb_htable_reset(void)
 {
-    memset(htable.bucket, 0, TB_HTABLE_SIZE * sizeof(htable.bucket[0]));
+    memset(htable.bucket, 0, htable_size() * sizeof(htable.bucket[0]));
 }
 
 static unsigned tb_hash_func(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags)
@@ -46,7 +56,7 @@ static unsigned tb_hash_func(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags
 
     h = (h ^ (h >> 29) ^ pc) * 0xbf58476d1ce4e5b9ull;
     h = (h ^ (h >> 32) ^ ((uint64_t)flags << 32 | (cflags & CF_HASH_MASK))) * 0x94d049bb133111ebull;
-    return h >> (64 - TB_HTABLE_BITS);
+    return h >> (64 - htable.bits);
 }
 
 static struct TranslationBlock **tb_bucket(const struct TranslationBlock *tb)
@@ -145,14 +155,14 @@ int tb_htable_check(size_t *entries)
     int errors = 0;
 
     *entries = 0;
-    for (unsigned i = 0; i < TB_HTABLE_SIZE; i++) {
+    for (size_t i = 0; i < htable_size(); i++) {
         for (struct TranslationBlock *tb = htable.bucket[i]; tb; tb = tb->hash_next) {
             if (++*entries > limit) {
-                log_line("tb", "hash table: more entries than TBs, bucket %u", i);
+                log_line("tb", "hash table: more entries than TBs, bucket %zu", i);
                 return errors + 1;
             }
             if (!tb->hashed || (tb_cflags(tb) & CF_INVALID) || tb_bucket(tb) != &htable.bucket[i]) {
-                log_line("tb", "hash table: bucket %u holds dead or foreign TB pc=%#llx", i,
+                log_line("tb", "hash table: bucket %zu holds dead or foreign TB pc=%#llx", i,
                          (unsigned long long)tb->pc);
                 errors++;
             }

@@ -157,6 +157,8 @@ void tb_for_each_on_page(tb_page_addr_t addr, void (*fn)(const struct Translatio
 
 /* TBs in creation order (ascending tc.ptr), for iteration: 0 <= i < tb_count(). */
 size_t tb_count(void);
+/* About how many TBs there can be between two flushes: sizes the hash table. Constant. */
+size_t tb_capacity(void);
 struct TranslationBlock *tb_at(size_t i);
 /* The guest bytes that tb was made from, tb->size of them; valid as long as the TB. */
 const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb);

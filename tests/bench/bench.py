@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The benchmarks: bench.py [--runs N] [part ...], all parts by default. Prints a table for each part and keeps the numbers in
-build/bench/<part>.json. What they mean and how they are taken: docs/performance.md."""
+build/bench/<part>.json, and plots in build/bench/*.svg. What they mean and how they are taken: docs/performance.md."""
 import argparse
 import json
 import os
@@ -16,13 +16,15 @@ import decompressor
 import hosted
 import linux
 import nano
+import plots
 import programs
+import scaling
 import size
 import start
 import work
 
 PARTS = {"hosted": hosted, "work": work, "programs": programs, "nano": nano, "decompressor": decompressor, "start": start,
-         "size": size, "linux": linux}
+         "size": size, "linux": linux, "scaling": scaling}
 
 
 def run_part(name, settings):
@@ -59,6 +61,8 @@ def main():
         parser.error(f"no such part: {' '.join(sorted(unknown))}; there are: {' '.join(PARTS)}")
     settings = Settings(options.build, options.runs, not options.no_peer)
     good = [run_part(name, settings) for name in options.part or PARTS]
+    drawn = plots.draw(os.path.join(settings.build, "bench"))
+    print("\nplots:", " ".join(drawn) or "none")
     return 0 if all(good) else 1
 
 

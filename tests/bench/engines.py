@@ -17,7 +17,7 @@ from mkbundle import write_bundle
 
 CMDLINE = "console=ttyS0 nokaslr nopti mitigations=off noreplace-smp acpi=off noapic nosmp reboot=t panic=-1 quiet"
 INNER_QEMU = "qemu-system-x86_64"
-BENCH = re.compile(r"^bench (\S+) (\d+)(?: (\d+) (\d+))?\r?$", re.M)
+BENCH = re.compile(r"^bench (\S+) (\d+)(?: (\d+) (\d+))?\r*$", re.M)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

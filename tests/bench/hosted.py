@@ -56,20 +56,20 @@ def measure(settings):
     if not result["work"]:
         raise Broken(f"no results\n{ours[-1000:]}")
     if COLD.search(ours):
-        result["cold"] = dict(zip(("bytes", "insns", "tbs", "cache_bytes", "cycles"), map(int, COLD.search(ours).groups())))
-        result["decode"] = dict(zip(("insns", "cycles"), map(int, DECODE.search(ours).groups())))
+        result["cold"] = dict(zip(("bytes", "insns", "tbs", "cache_bytes", "ns"), map(int, COLD.search(ours).groups())))
+        result["decode"] = dict(zip(("insns", "ns"), map(int, DECODE.search(ours).groups())))
     return result
 
 
 def lines(result):
     rows = [[name, row["native_least"] / 1e6, row["ours_least"] / 1e6, row["ours_least"] / row["native_least"], row["ratio"],
              row["qemu"]["median"] if "qemu" in row else ""] for name, row in result["work"].items()]
-    text = table(["workload", "native Mcycles", "hosted", "ratio of least", "median ratio", "qemu-x86_64"], rows)
+    text = table(["workload", "native CPU ms", "hosted", "ratio of least", "median ratio", "qemu-x86_64"], rows)
     if "cold" in result:
-        cold, decode, hz = result["cold"], result["decode"], result["tsc_hz"]
+        cold, decode, ghz = result["cold"], result["decode"], result["tsc_hz"] / 1e9
         text += ["", f"Cold: {cold['bytes']:,} guest bytes, {cold['insns']:,} instructions in {cold['tbs']:,} TBs: "
-                     f"{cold['bytes'] / (cold['cycles'] / hz) / 1e6:.1f} MB/s at {hz / 1e6:.0f} MHz, "
-                     f"{cold['cycles'] / cold['insns']:.0f} cycles per instruction, {cold['cycles'] / cold['tbs']:.0f} per TB, "
+                     f"{cold['bytes'] / cold['ns'] * 1e3:.1f} MB/s at {ghz:.2f} GHz, {cold['ns'] / cold['insns']:.0f} ns "
+                     f"per instruction, {cold['ns'] / cold['tbs']:.0f} per TB, "
                      f"{cold['cache_bytes'] / cold['bytes']:.2f} cache bytes per guest byte",
-                 f"Decoder: {decode['cycles'] / decode['insns']:.1f} cycles per instruction"]
+                 f"Decoder: {decode['ns'] / decode['insns']:.1f} ns, {decode['ns'] * ghz / decode['insns']:.0f} TSC cycles per instruction"]
     return text

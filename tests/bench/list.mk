@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # make bench: what bench.py needs beside the kernel, the image's parts and the guests.
 bench-prerequisites += $(addprefix $(B)/payloads/,$(addsuffix .elf,$(bench-payloads) bench-work hello alu-checksum)) \
-                       $(B)/bench/tb-count.so $(addprefix $(B)/bench/,work.bin work-linux hosted-bench)
+                       $(B)/bench/tb-count.so $(addprefix $(B)/bench/,work.bin work-linux hosted-bench hosted-scale)
 
 # A plugin for the machine's QEMU, run by tests/bench/linux.py.
 $(B)/bench/tb-count.so: tests/bench/tb-count.c
@@ -50,10 +50,11 @@ $(B)/bench/host/%.o: %.S
 	@mkdir -p $(@D)
 	$(call say,HOSTAS )
 	$(Q)$(CC) $(BENCH_HOST_CFLAGS) -D__ASSEMBLER__ -c $< -o $@
-hosted-bench-objs := tests/bench/hosted/hosted-bench.o tests/bench/work/table.o $(addprefix tests/bench/work/,integer.o vector.o \
-                    calls.o strings.o) tests/host/dbt-host.o tests/host/enter.o tests/host/log.o kernel/lib/log.o \
-                    $(dbt-objs)
-$(B)/bench/hosted-bench: $(addprefix $(B)/bench/host/,$(hosted-bench-objs))
+hosted-common-objs := tests/bench/hosted/text.o tests/host/dbt-host.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
+hosted-bench-objs := tests/bench/hosted/hosted-bench.o $(addprefix tests/bench/work/,table.o integer.o vector.o calls.o strings.o)
+$(B)/bench/hosted-bench: $(addprefix $(B)/bench/host/,$(hosted-bench-objs) $(hosted-common-objs))
+$(B)/bench/hosted-scale: $(addprefix $(B)/bench/host/,tests/bench/hosted/hosted-scale.o $(hosted-common-objs))
+$(B)/bench/hosted-bench $(B)/bench/hosted-scale:
 	$(call say,HOSTLD )
 	$(Q)$(CC) $^ -o $@
 

@@ -7,7 +7,7 @@ from report import Broken, summary, table
 import engines
 
 TITLE = "Workloads in the machine: native, notdirty, nested QEMU TCG"
-LINE = re.compile(r"^work (\S+) (\d+) (\d+) ([0-9a-f]+)\r?$", re.M)
+LINE = re.compile(r"^work (\S+) (\d+) (\d+) ([0-9a-f]+)\r*$", re.M)
 TIME_LIMIT = 300
 ENGINES = ("native", "translate", "peer")
 

@@ -86,6 +86,11 @@ void fake_flush(void)
 
 /* ---- translation ---- */
 
+size_t tb_capacity(void)
+{
+    return FAKE_TBS;
+}
+
 size_t tb_count(void)
 {
     return fake.tbs;

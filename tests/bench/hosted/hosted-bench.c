@@ -9,7 +9,6 @@
  * hosted-bench IMAGE ROUNDS [ELF [name ...]]: IMAGE: the flat workloads; ELF: whose .text is translated cold. Both sides of a ratio
  * run in turns, so that both see the same load of the machine. Results that differ end the program.
  */
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "dbt/decode.h"
 #include "dbt/translate-all.h"
+#include "tests/bench/hosted/text.h"
 #include "tests/bench/work/work.h"
 #include "tests/host/hosted.h"
 
@@ -25,30 +25,12 @@
 #define ROUNDS_MAX 101
 #define TEXT_MAX   (HOSTED_WINDOW_SIZE - 0x2000)
 
-static _Noreturn void die(const char *what, const char *detail)
-{
-    fprintf(stderr, "hosted-bench: %s %s\n", what, detail);
-    exit(1);
-}
-
 static uint64_t cpu_ns(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static size_t load(const char *path, void *at, size_t max)
-{
-    FILE *f = fopen(path, "rb");
-    size_t n = f ? fread(at, 1, max, f) : 0;
-
-    if (!n || n == max) {
-        die("cannot use", path);
-    }
-    fclose(f);
-    return n;
 }
 
 /* ---- workloads ---- */
@@ -119,30 +101,6 @@ static void bench_work(unsigned index, int rounds)
 
 /* ---- cold translation ---- */
 
-/* Copy .text of an ELF file to `at`; its length. */
-static size_t load_text(const char *path, uint8_t *at)
-{
-    static uint8_t file[128 << 20];
-    size_t size = load(path, file, sizeof(file));
-    const Elf64_Ehdr *eh = (const void *)file;
-
-    if (size < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_shoff + eh->e_shnum * sizeof(Elf64_Shdr) > size) {
-        die("not an ELF file with sections:", path);
-    }
-    const Elf64_Shdr *sh = (const void *)(file + eh->e_shoff);
-    const char *names = (const char *)file + sh[eh->e_shstrndx].sh_offset;
-
-    for (unsigned i = 0; i < eh->e_shnum; i++) {
-        if (!strcmp(names + sh[i].sh_name, ".text") && sh[i].sh_offset + sh[i].sh_size <= size) {
-            size_t n = sh[i].sh_size < TEXT_MAX ? sh[i].sh_size : TEXT_MAX;
-
-            memcpy(at, file + sh[i].sh_offset, n);
-            return n;
-        }
-    }
-    die("no .text in", path);
-}
-
 struct cold {
     uint64_t bytes, insns, tbs, cache, ns;
 };
@@ -191,7 +149,7 @@ static uint64_t decode_all_of(const uint8_t *text, size_t len, uint64_t *insns)
 
 static void bench_cold(const char *path, int rounds)
 {
-    size_t len = load_text(path, (uint8_t *)HOSTED_FAR_BASE);
+    size_t len = load_text(path, (uint8_t *)HOSTED_FAR_BASE, TEXT_MAX);
     struct cold best = {.ns = ~0ull};
     uint64_t insns, decode = ~0ull;
 
@@ -230,7 +188,7 @@ int main(int argc, char **argv)
     hosted_init();
     hosted_guest_fp[24] = 0x80; /* MXCSR = 0x1f80 */
     hosted_guest_fp[25] = 0x1f;
-    load(argv[1], (void *)IMAGE_AT, STACK_TOP - IMAGE_AT - 0x10000);
+    load_file(argv[1], (void *)IMAGE_AT, STACK_TOP - IMAGE_AT - 0x10000);
     for (unsigned i = 0; works[i].name; i++) {
         if ((!works[i].avx || __builtin_cpu_supports("avx2")) && wanted(works[i].name, argc, argv)) {
             bench_work(i, rounds);
