@@ -8,6 +8,7 @@
 #include "drivers/vdev/machine.h"
 #include "drivers/vdev/state.h"
 
+#include "drivers/cmos-clock.h"
 #include "dbt/host.h"
 #include "dbt/page-state.h"
 #include "kernel/console.h"
@@ -131,6 +132,18 @@ static void tick(void)
     }
 }
 
+/* What the guest's clock shows at power-on. */
+static struct rtc_date host_date(void)
+{
+    struct rtc_date date;
+
+    if (!cmos_clock_read(&date)) {
+        date = (struct rtc_date){.year = 2000, .month = 1, .day = 1};
+        printk("notdirty: this machine's clock shows no date; the guest's begins with 2000\n");
+    }
+    return date;
+}
+
 /* ---- to the rest of the kernel ---- */
 
 void machine_init(struct CPUState *cpu, const struct conf *conf)
@@ -144,7 +157,7 @@ void machine_init(struct CPUState *cpu, const struct conf *conf)
         .reset = reset,
         .power_off = power_off,
         .irq_changed = irq_changed,
-        .date = {.year = 2026, .month = 1, .day = 1},
+        .date = host_date(),
         .ram_size = conf->memory,
     };
 

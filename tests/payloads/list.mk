@@ -15,7 +15,7 @@ PAYLOAD_CFLAGS := $(STD) $(WARN) -O2 -ffreestanding -fno-strict-aliasing -fno-pi
                   -mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
                   $(call cc-flag,-fno-tree-loop-distribute-patterns)
 
-test-prerequisites += payloads $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud $(B)/guests/initramfs-shell.cpio
+test-prerequisites += payloads $(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud $(B)/guests/initramfs-shell.cpio $(B)/guests/vmlinuz-cloud.map
 .PHONY: payloads
 payloads: $(payloads:%=$(B)/payloads/%.elf)
 

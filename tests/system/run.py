@@ -58,19 +58,18 @@ class Runner:
             raise FileNotFoundError(f"{path}: make payloads")
         return path
 
-    def initrd_file(self, test):
-        if not test.initrd:
-            return None
-        path = os.path.join(self.build, test.initrd)
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"{path}: make guests")
-        return path
+    def beside(self, name):
+        """The path of what a test gives its guest besides; None if nothing."""
+        path = os.path.join(self.build, name)
+        if name and not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: make {path}")
+        return path if name else None
 
     def boot(self, test, engine):
         """Boot the test's guest; returns (status, plain text)."""
         content = dict(mode=engine, cmdline=test.cmdline_for(engine), memory=test.memory, log=test.log, smc=test.smc,
                        exit=test.exit, conf=test.conf)
-        status, output = machine.boot(guest=self.guest_file(test), initrd=self.initrd_file(test),
+        status, output = machine.boot(guest=self.guest_file(test), initrd=self.beside(test.initrd),
                                       pvh=test.boot == "pvh", build=self.build,
                                       timeout=test.timeout * LOAD_FACTOR, dialogue=test.dialogue, append=test.append,
                                       machine_memory=test.machine_memory, qemu_extra=test.qemu_extra, **content)

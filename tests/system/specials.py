@@ -15,7 +15,8 @@ from vt100 import Screen
 
 def start(runner, test, scratch, on_output):
     """The machine of a test as a context manager, as machine.boot() would make it."""
-    content = Content(guest=runner.guest_file(test), initrd=runner.initrd_file(test), cmdline=test.cmdline,
+    content = Content(guest=runner.guest_file(test), initrd=runner.beside(test.initrd),
+                      symbols=runner.beside(test.symbols), cmdline=test.cmdline,
                       memory=test.memory, mode=test.engine)
     medium = os.path.join(scratch, "medium")
     common = dict(memory=test.memory, build=runner.build, qemu_extra=list(test.qemu_extra))

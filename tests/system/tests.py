@@ -6,8 +6,11 @@ from typing import Callable, Optional
 
 import badfiles
 import debugger
+import dmesg
+import linux
 import machine
 import monitor_writes
+import shell
 import specials
 
 
@@ -33,6 +36,7 @@ class Test:
     compare: bool = False          # the guest's checksum lines must equal those of its native run
     cmdline: str = ""
     initrd: str = ""               # file below build/
+    symbols: str = ""              # the same
     skip: str = ""                 # cases that this engine leaves out (payloads take skip=a,b)
     memory: str = "256M"
     log: str = ""
@@ -58,6 +62,9 @@ class Test:
         """The same guest, natively, whatever this test is."""
         native = NATIVE_SKIP.get(self.payload, "")
         return replace(self, engine="native", boot="pvh", skip=native, smc="protect", log="")
+
+    def of_engine(self, engine):
+        return replace(self, engine=engine)
 
     def patterns(self):
         closing = (rf"^payload {self.payload}: [1-9]\d* passed, 0 failed$",) if self.payload else ()
@@ -227,5 +234,34 @@ def real_guest_tests():
                expect=(r"Linux version \d", "Freeing SMP alternatives", "VFS: Unable to mount root fs", "end Kernel panic"))
 
 
-TESTS = [*basic_tests(), *ending_tests(), *monitor_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests()]
+# Debian's kernel to its shell. The command line of `make run`; each crutch in it is left out by a test of its own.
+CRUTCHES = ("nokaslr", "nopti", "mitigations=off", "noreplace-smp")
+LINUX = "console=ttyS0 tsc=reliable panic=-1"
+
+
+def shell_tests():
+    common = dict(guest="guests/vmlinuz-cloud", initrd="guests/initramfs-shell.cpio", forbid=shell.COMPLAINTS, timeout=90)
+    usual = " ".join((LINUX, *CRUTCHES))
+    off = ("reboot: Power down", "guest power off")
+    yield Test("shell/terminal/uefi", boot="uefi", cmdline=usual, special=linux.terminal, expect=off, **common)
+    yield Test("shell/work", cmdline=usual, special=linux.work, expect=off, **common)
+    yield Test("shell/idle", cmdline=usual, special=linux.idle, expect=off, **common)
+    yield Test("shell/dmesg", cmdline=usual, special=dmesg.compare, **common)
+    without = {c: " ".join((LINUX, *(o for o in CRUTCHES if o != c))) for c in CRUTCHES}
+    yield Test("shell/kaslr", cmdline=without["nokaslr"], special=linux.ends_with("poweroff -f"), expect=off, **common)
+    yield Test("shell/pti", cmdline=without["nopti"] + " pti=on", special=linux.ends_with("reboot -f"),
+               status=by_monitor("reset"), expect=("page tables isolation: force enabled", "guest reset"), **common)
+    yield Test("shell/mitigations", cmdline=without["mitigations=off"], special=linux.ends_with("halt -f"),
+               status=by_monitor("halted"), expect=("Retpoline|IBRS", "System halted", "guest halted"), **common)
+    yield Test("shell/smp-alternatives", cmdline=without["noreplace-smp"], special=linux.ends_with("poweroff -f"),
+               expect=("Freeing SMP alternatives memory",) + off, **common)
+    yield Test("shell/no-crutches", cmdline="console=ttyS0 panic=-1", symbols="guests/vmlinuz-cloud.map",
+               special=linux.ends_with("echo c >/proc/sysrq-trigger"), status=by_monitor("guest panic"),
+               expect=("Kernel panic - not syncing: sysrq triggered crash",
+                       r"guest panic: its kernel gave up; then reset: .*\(pc 0x[0-9a-f]+ \w+\+0x[0-9a-f]+, cpl 0\)"),
+               **dict(common, forbid=()))
+
+
+TESTS = [*basic_tests(), *ending_tests(), *monitor_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests(),
+         *shell_tests()]
 assert len({t.name for t in TESTS}) == len(TESTS), "names must be unique"
