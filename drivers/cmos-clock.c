@@ -45,6 +45,7 @@ static uint8_t number(const uint8_t *raw, unsigned field)
     return raw[MODE] & B_BINARY ? v : (uint8_t)((v >> 4) * 10 + (v & 15));
 }
 
+/* In 12-hour mode the hour's highest bit is not part of the number. */
 static bool decode(const uint8_t *raw, struct rtc_date *date)
 {
     uint8_t hours[COUNT];
