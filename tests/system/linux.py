@@ -68,8 +68,8 @@ def visit_monitor(shell):
     shell.m.send(b"continue\n")
     shell.m.send(b"\r")
     shell.prompt()
-    before = int(shell.run("cat /tmp/n"))
-    shell.run(f"while [ $(cat /tmp/n) -le {before} ]; do :; done")
+    before = int(shell.run("until read n </tmp/n; do :; done; echo $n"))  # the file may be empty, about to be written
+    shell.run(f"until read n </tmp/n && [ $n -gt {before} ]; do :; done")
     shell.run("kill $!; wait")
 
 

@@ -244,7 +244,7 @@ def shell_tests():
     usual = " ".join((LINUX, *CRUTCHES))
     off = ("reboot: Power down", "guest power off")
     yield Test("shell/terminal/uefi", boot="uefi", cmdline=usual, special=linux.terminal, expect=off, **common)
-    yield Test("shell/work", cmdline=usual, special=linux.work, expect=off, **common)
+    yield Test("shell/work", cmdline=usual, special=linux.work, expect=off, **dict(common, timeout=180))
     yield Test("shell/idle", cmdline=usual, special=linux.idle, expect=off, **common)
     yield Test("shell/dmesg", cmdline=usual, special=dmesg.compare, **common)
     without = {c: " ".join((LINUX, *(o for o in CRUTCHES if o != c))) for c in CRUTCHES}
