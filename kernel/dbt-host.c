@@ -27,9 +27,6 @@
 static struct code_gen_region region;
 static uint64_t *table_rw[VIEW_COUNT];
 
-/* Which root CR3 holds; owner: this CPU. VIEW_COUNT before the first run. */
-static enum view current_view = VIEW_COUNT;
-
 /* Frames for a window of both views, one copy. Returns its alias in the physmap, NULL if out of memory. */
 static void *shared_window(gva_t va, uint64_t size, unsigned flags)
 {
@@ -197,20 +194,12 @@ bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr)
 
 /* ---- running ---- */
 
-static void select_view(enum view view)
-{
-    if (view != current_view) {
-        current_view = view;
-        write_cr3(shadow_root(view));
-    }
-}
-
 void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev)
 {
     static struct vcpu_regs r; /* owner: this CPU */
     struct CPUX86State *env = &cpu->env;
 
-    select_view(env->cpl == 3 ? VIEW_USER : VIEW_KERNEL);
+    host_load_root(shadow_root(env->cpl == 3 ? VIEW_USER : VIEW_KERNEL));
     memcpy(r.gpr, env->regs, sizeof(r.gpr));
     r.rip = host_pc;
     r.rflags = (env->eflags & EFLAGS_HW_MASK) | USER_RFLAGS_FIXED | (step ? TF_MASK : 0);

@@ -27,7 +27,7 @@
 #include "mm/kmap.h"
 #include "mm/shadow.h"
 
-#define SHADOW_FRAMES_MAX 4096u /* 16 MiB of shadow tables */
+#define SHADOW_TABLES_MAX 2048u /* 24 MiB of shadow tables */
 
 static struct CPUState cpu0; /* owner: the host CPU that runs the guest */
 
@@ -95,12 +95,19 @@ static void register_stats(struct CPUState *cpu)
     stat_register("shadow_large", &shadow_stats.large_maps);
     stat_register("shadow_splits", &shadow_stats.splits);
     stat_register("shadow_pool_flushes", &shadow_stats.pool_flushes);
+    stat_register("shadow_roots", &shadow_stats.roots);
+    stat_register("shadow_root_hits", &shadow_stats.root_hits);
+    stat_register("shadow_root_evictions", &shadow_stats.root_evictions);
+    stat_register("pt_resyncs", &shadow_stats.resyncs);
+    stat_register("pt_sync_drops", &shadow_stats.sync_drops);
+    stat_register("pt_synced", &shadow_stats.synced);
+    stat_register("pt_unsynced", &shadow_stats.unsynced);
 }
 
 /* 0 or -ENOMEM. */
 static int create_cpu(struct CPUState *cpu, const struct conf *conf, const struct guest_start *start)
 {
-    if (shadow_init(kmap_root(), SHADOW_FRAMES_MAX) < 0 || dirty_log_init() < 0 || dbt_host_init(cpu, conf->cache) < 0 || fault_init() < 0 ||
+    if (shadow_init(kmap_root(), SHADOW_TABLES_MAX) < 0 || dirty_log_init() < 0 || dbt_host_init(cpu, conf->cache) < 0 || fault_init() < 0 ||
         dbt_init(cpu) < 0) {
         return -ENOMEM;
     }

@@ -47,6 +47,11 @@ void machine_outport(uint16_t port, unsigned size, uint32_t value);
 /* What the guest reads at the counter port (docs/payload-abi.md): a counter of vcpu0, or the checkers' verdict. */
 uint32_t guest_counter(void *opaque, uint32_t index);
 
+/* ---- mm-host.c ---- */
+
+/* Before ring 3 is entered: let CR3 hold the root, with no stale translation in the TLB. */
+void host_load_root(hpa_t root);
+
 /* ---- dbt-host.c ---- */
 
 /* Frames for the code cache of cache_size bytes, tables and vCPU page, mapped in both views. 0 or -ENOMEM. */

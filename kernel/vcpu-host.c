@@ -106,14 +106,17 @@ int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool u
 
 void guest_ram_written(ram_addr_t ram, uint64_t len)
 {
-    dirty_log_written(ram, len);
-    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
+    mm_guest_written(ram, (unsigned)len);
+    for (ram_addr_t page = ram & PAGE_MASK; page < ram + len; page += PAGE_SIZE) {
+        shadow_guest_writes(page);
+    }
 }
 
 /* mm/host.h: the page walk set A/D bits in a guest table. */
 void mm_guest_written(ram_addr_t ram, unsigned len)
 {
-    guest_ram_written(ram, len);
+    dirty_log_written(ram, len);
+    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
 }
 
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size)

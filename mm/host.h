@@ -13,6 +13,9 @@ hpa_t virt_to_phys(const void *p); /* only for pointers from phys_to_virt() */
 void host_invlpg(gva_t va);
 void host_tlb_flush(void);
 
+/* The root is about to be freed: no CPU uses it on return, not even to run the monitor. */
+void host_drop_root(hpa_t root);
+
 /* Guest RAM [ram, ram + len) has been written by the monitor on behalf of the guest (A/D bits): same funnel as a store. */
 void mm_guest_written(ram_addr_t ram, unsigned len);
 

@@ -11,9 +11,6 @@
 #include "mm/ram.h"
 #include "mm/shadow-priv.h"
 
-/* Up to so many single invalidations; beyond, the whole TLB. */
-#define INVLPG_MAX 32
-
 /* List heads: [1] per 4 KiB, [2] per 2 MiB of guest RAM. Allocated by rmap_init(). */
 static uint32_t *heads[3];
 
@@ -50,7 +47,7 @@ struct rmap_link *rmap_link(uint32_t id)
 
 void rmap_add(struct shadow_table *t, unsigned slot, ram_addr_t ram)
 {
-    uint32_t *head = rmap_head(t->level, ram);
+    uint32_t *head = rmap_head(t->role.level, ram);
     uint32_t id = t->index * PT_ENTRIES + slot;
 
     t->links[slot] = (struct rmap_link){.next = *head};
@@ -67,8 +64,8 @@ void rmap_del(struct shadow_table *t, unsigned slot, ram_addr_t ram)
     if (link->prev) {
         rmap_link(link->prev)->next = link->next;
     } else {
-        ASSERT(rmap_first(t->level, ram) == t->index * PT_ENTRIES + slot);
-        *rmap_head(t->level, ram) = link->next;
+        ASSERT(rmap_first(t->role.level, ram) == t->index * PT_ENTRIES + slot);
+        *rmap_head(t->role.level, ram) = link->next;
     }
     if (link->next) {
         rmap_link(link->next)->prev = link->prev;
@@ -76,33 +73,8 @@ void rmap_del(struct shadow_table *t, unsigned slot, ram_addr_t ram)
     *link = (struct rmap_link){0};
 }
 
-/* Addresses to be invalidated; too many become one flush. */
-struct stale_list {
-    gva_t gva[INVLPG_MAX];
-    unsigned n;
-};
-
-static void stale_add(struct stale_list *stale, gva_t gva)
-{
-    if (stale->n < INVLPG_MAX) {
-        stale->gva[stale->n] = gva;
-    }
-    stale->n++;
-}
-
-static void stale_invalidate(const struct stale_list *stale)
-{
-    if (stale->n > INVLPG_MAX) {
-        host_tlb_flush();
-        return;
-    }
-    for (unsigned i = 0; i < stale->n; i++) {
-        host_invlpg(stale->gva[i]);
-    }
-}
-
 /* Returns whether there was a writable one. */
-static bool drop_large(ram_addr_t page, struct stale_list *stale)
+static bool drop_large(ram_addr_t page)
 {
     bool writable = false;
     uint32_t id;
@@ -111,7 +83,7 @@ static bool drop_large(ram_addr_t page, struct stale_list *stale)
         struct shadow_table *t = table_get(id / PT_ENTRIES);
 
         writable |= t->pte[id % PT_ENTRIES] & PTE_W;
-        stale_add(stale, table_gva(t, id % PT_ENTRIES));
+        tlb_note(t, id % PT_ENTRIES);
         leaf_drop(t, id % PT_ENTRIES);
         shadow_stats.splits++;
     }
@@ -119,7 +91,7 @@ static bool drop_large(ram_addr_t page, struct stale_list *stale)
 }
 
 /* Clear `bits` in all small mappings of the page. Returns whether all of `wanted` were set in one. */
-static bool clear_bits(ram_addr_t page, uint64_t bits, uint64_t wanted, struct stale_list *stale)
+static bool clear_bits(ram_addr_t page, uint64_t bits, uint64_t wanted)
 {
     bool found = false;
     uint32_t id;
@@ -131,7 +103,7 @@ static bool clear_bits(ram_addr_t page, uint64_t bits, uint64_t wanted, struct s
         if (*pte & bits) {
             found |= (*pte & wanted) == wanted;
             pte_write(pte, *pte & ~bits);
-            stale_add(stale, table_gva(t, id % PT_ENTRIES));
+            tlb_note(t, id % PT_ENTRIES);
         }
     }
     return found;
@@ -139,19 +111,16 @@ static bool clear_bits(ram_addr_t page, uint64_t bits, uint64_t wanted, struct s
 
 void rmap_protect(ram_addr_t page)
 {
-    struct stale_list stale = {.n = 0};
-
-    drop_large(page, &stale);
-    clear_bits(page, PTE_W, PTE_W, &stale);
-    stale_invalidate(&stale);
+    drop_large(page);
+    clear_bits(page, PTE_W, PTE_W);
+    tlb_commit();
 }
 
 bool rmap_clear_dirty(ram_addr_t page)
 {
-    struct stale_list stale = {.n = 0};
-    bool dirty = drop_large(page, &stale);
+    bool dirty = drop_large(page);
 
-    dirty |= clear_bits(page, PTE_D, PTE_D | PTE_W, &stale);
-    stale_invalidate(&stale);
+    dirty |= clear_bits(page, PTE_D, PTE_D | PTE_W);
+    tlb_commit();
     return dirty;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Self-check of the shadow tables, for tests and the monitor's console: goes through everything
- * that the hardware can reach from both roots and through the whole reverse map. Changes nothing;
- * time is proportional to guest RAM.
+ * Self-check of the shadow tables, for tests and the monitor's console: goes through every table that is in use and
+ * through the whole reverse map. Changes nothing; time is proportional to guest RAM.
  */
 #include "kernel/lib/log.h"
 #include "mm/layout.h"
@@ -13,23 +12,25 @@
 /* One check in progress. */
 struct check {
     int violations;
-    uint64_t leaves; /* guest leaves seen from the roots */
+    uint64_t leaves; /* guest leaves in all tables */
     uint64_t linked; /* entries seen in the reverse map */
+    uint64_t tables; /* shadows of guest tables */
 };
 
-static void violation(struct check *c, const struct shadow_table *t, unsigned slot,
-                      const char *what)
+static void violation(struct check *c, const struct shadow_table *t, unsigned slot, const char *what)
 {
     c->violations++;
-    printk("shadow: view %u level %u gva %016llx entry %016llx: %s\n", t->view, t->level,
+    printk("shadow: view %u level %u gva %016llx entry %016llx: %s\n", t->role.view, t->role.level,
            (unsigned long long)table_gva(t, slot), (unsigned long long)t->pte[slot], what);
 }
 
-/* A leaf that belongs to the monitor: exactly what its window says. */
+/* ---- the monitor's own ---- */
+
+/* A leaf of a template: exactly what its window says. */
 static void check_window_leaf(struct check *c, const struct shadow_table *t, unsigned slot)
 {
     gva_t gva = table_gva(t, slot);
-    const struct shadow_window *w = window_find(t->view, gva);
+    const struct shadow_window *w = window_find(t->role.view, gva);
     uint64_t pte = t->pte[slot];
 
     if (!w) {
@@ -37,20 +38,56 @@ static void check_window_leaf(struct check *c, const struct shadow_table *t, uns
         return;
     }
     if (alias_window_holds(gva)) {
-        if (t->level != 1 || !alias_consistent(t->view, gva, pte)) {
+        if (t->role.level != 1 || !alias_consistent(t->role.view, gva, pte)) {
             violation(c, t, slot, "alias of another frame, or with other rights");
         }
         return;
     }
-    if (pte_leaf_addr(pte, t->level) != w->hpa + (gva - w->va) ||
-        pt_span(t->level) > w->count * PAGE_SIZE - (gva - w->va)) {
+    if (pte_leaf_addr(pte, t->role.level) != w->hpa + (gva - w->va) ||
+        pt_span(t->role.level) > w->count * PAGE_SIZE - (gva - w->va)) {
         violation(c, t, slot, "window maps a foreign frame");
     }
-    if (!(pte & PTE_W) == !!(w->flags & SHADOW_MAP_W) ||
-        !(pte & PTE_NX) != !!(w->flags & SHADOW_MAP_X)) {
+    if (!(pte & PTE_W) == !!(w->flags & SHADOW_MAP_W) || !(pte & PTE_NX) != !!(w->flags & SHADOW_MAP_X)) {
         violation(c, t, slot, "window has other rights than registered");
     }
 }
+
+static void check_template_slot(struct check *c, const struct shadow_table *t, unsigned slot)
+{
+    uint64_t pte = t->pte[slot];
+
+    if (t->role.level == PT_LEVELS && slot >= MONITOR_PML4_FIRST && slot <= MONITOR_PML4_LAST) {
+        if (pte & PTE_U) {
+            violation(c, t, slot, "the monitor's slot is open to users");
+        }
+    } else if (pte_is_leaf(pte, t->role.level)) {
+        check_window_leaf(c, t, slot);
+    } else {
+        const struct shadow_table *child = template_find(t->role.view, table_gva(t, slot), t->role.level - 1);
+
+        if (!child || (child->hpa | SHADOW_TABLE) != pte) {
+            violation(c, t, slot, "pointer and template disagree");
+        }
+    }
+}
+
+/* A slot that no mapping of the guest fills. */
+static void check_unused_slot(struct check *c, const struct shadow_table *t, unsigned slot)
+{
+    uint64_t own = t->role.tmpl ? table_get(t->role.tmpl)->pte[slot] : 0;
+
+    if (t->template) {
+        if (t->pte[slot] & PTE_P) {
+            check_template_slot(c, t, slot);
+        } else if (t->pte[slot]) {
+            violation(c, t, slot, "absent entry is not empty");
+        }
+    } else if (t->pte[slot] != own && !redo_window_slot(t, slot)) {
+        violation(c, t, slot, "unused entry is not the template's");
+    }
+}
+
+/* ---- the guest's ---- */
 
 /* Is the entry where the list of its frame says? Together with check_list() this proves membership.
  */
@@ -59,28 +96,27 @@ static bool link_consistent(const struct shadow_table *t, unsigned slot, ram_add
     uint32_t id = t->index * PT_ENTRIES + slot;
     const struct rmap_link *link = &t->links[slot];
 
-    return (link->prev ? rmap_link(link->prev)->next : rmap_first(t->level, ram)) == id &&
+    return (link->prev ? rmap_link(link->prev)->next : rmap_first(t->role.level, ram)) == id &&
            (!link->next || rmap_link(link->next)->prev == id);
 }
 
 static void check_guest_leaf(struct check *c, const struct shadow_table *t, unsigned slot)
 {
     uint64_t pte = t->pte[slot];
-    bool redo = redo_window_at(t->view, table_gva(t, slot));
     ram_addr_t ram;
 
     c->leaves++;
-    if (t->level > 2 || !hpa_to_ram(pte_leaf_addr(pte, t->level), &ram)) {
+    if (t->role.level > 2 || !hpa_to_ram(pte_leaf_addr(pte, t->role.level), &ram)) {
         violation(c, t, slot, "guest entry outside guest RAM");
         return;
     }
     if (!(pte & PTE_NX)) {
         violation(c, t, slot, "guest page is executable");
     }
-    if (t->level == 1 && (pte & PTE_W) && track_reasons(ram) && !redo) {
+    if (t->role.level == 1 && (pte & PTE_W) && track_reasons(ram) && !redo_window_slot(t, slot)) {
         violation(c, t, slot, "tracked frame is writable");
     }
-    if (t->level == 2 && track_region_count(ram)) {
+    if (t->role.level == 2 && track_region_count(ram)) {
         violation(c, t, slot, "large entry over a tracked frame");
     }
     if (!link_consistent(t, slot, ram)) {
@@ -88,47 +124,78 @@ static void check_guest_leaf(struct check *c, const struct shadow_table *t, unsi
     }
 }
 
-static void check_table(struct check *c, const struct shadow_table *t);
+static bool has_parent(const struct shadow_table *child, const struct shadow_table *t, unsigned slot)
+{
+    uint32_t id = child->parents;
+
+    while (id && id != t->index * PT_ENTRIES + slot) {
+        id = rmap_link(id)->next;
+    }
+    return id;
+}
 
 static void check_pointer(struct check *c, const struct shadow_table *t, unsigned slot)
 {
     const struct shadow_table *child = table_child(t, slot);
+    uint64_t entry = t->snap[slot];
+    ram_addr_t ram;
 
-    if (t->level == PT_LEVELS && slot >= MONITOR_PML4_FIRST && slot <= MONITOR_PML4_LAST) {
-        if (t->pte[slot] & PTE_U) {
-            violation(c, t, slot, "the monitor's slot is open to users");
-        }
-        return;
-    }
-    if (!child || child->hpa != (t->pte[slot] & PTE_ADDR) || child->parent != t->index ||
-        child->slot != slot || child->level != t->level - 1 || child->view != t->view ||
-        child->gva != table_gva(t, slot) || child->permanent == slot_used(t, slot)) {
+    if (!child->in_use || (child->hpa | (SHADOW_TABLE & ~PTE_W)) != (t->pte[slot] & ~PTE_W) ||
+        child->role.level != t->role.level - 1 || child->role.view != t->role.view ||
+        child->role.mode != t->role.mode || !has_parent(child, t, slot)) {
         violation(c, t, slot, "pointer and table disagree");
-        return;
     }
-    check_table(c, child);
+    if (!child->direct && (!gpa_to_ram(entry & PTE_ADDR, &ram) || ram != child->role.ram)) {
+        violation(c, t, slot, "table shadows another one than the entry names");
+    }
+    if (!child->multi && (t->multi || child->gva != table_gva(t, slot))) {
+        violation(c, t, slot, "table has more addresses than it knows");
+    }
+}
+
+/* A synchronized table says what the guest's says. */
+static void check_snapshot(struct check *c, const struct shadow_table *t, unsigned slot)
+{
+    const uint64_t *guest = ram_to_virt(t->role.ram);
+
+    if (!sync_frame_unsynced(t->role.ram) && !snap_valid(t->snap[slot], pte_read(&guest[slot]))) {
+        violation(c, t, slot, "synchronized, but not what the guest's table says");
+    }
 }
 
 static void check_table(struct check *c, const struct shadow_table *t)
 {
-    unsigned slot;
+    unsigned slot, used = 0;
 
     for (slot = 0; slot < PT_ENTRIES; slot++) {
-        uint64_t pte = t->pte[slot];
-
-        if (!(pte & PTE_P)) {
-            if (pte || slot_used(t, slot)) {
-                violation(c, t, slot, "absent entry is not empty");
-            }
-        } else if (!pte_is_leaf(pte, t->level)) {
-            check_pointer(c, t, slot);
-        } else if (slot_used(t, slot)) {
+        if (!slot_used(t, slot)) {
+            check_unused_slot(c, t, slot);
+            continue;
+        }
+        used++;
+        if (!(t->pte[slot] & PTE_P)) {
+            violation(c, t, slot, "used entry is absent");
+        } else if (pte_is_leaf(t->pte[slot], t->role.level)) {
             check_guest_leaf(c, t, slot);
-        } else if (!redo_window_at(t->view, table_gva(t, slot))) {
-            check_window_leaf(c, t, slot);
+        } else {
+            check_pointer(c, t, slot);
+        }
+        if (t->role.ram != RAM_NONE) {
+            check_snapshot(c, t, slot);
+        }
+    }
+    if (used != t->nr_used) {
+        violation(c, t, 0, "number of used slots is wrong");
+    }
+    if (t->role.ram != RAM_NONE) {
+        c->tables++;
+        if (!(track_reasons(t->role.ram) & TRACK_PT) == !sync_frame_unsynced(t->role.ram)) {
+            violation(c, t, 0, "guest's table is neither tracked nor compared, or both");
         }
     }
 }
+
+/* ---- from the frames ---- */
 
 /* Every entry in the list of a frame maps it. */
 static void check_list(struct check *c, unsigned level, ram_addr_t ram)
@@ -141,9 +208,21 @@ static void check_list(struct check *c, unsigned level, ram_addr_t ram)
         ram_addr_t mapped;
 
         c->linked++;
-        if (t->level != level || !slot_used(t, slot) ||
+        if (!t->in_use || t->role.level != level || !slot_used(t, slot) ||
             !hpa_to_ram(pte_leaf_addr(t->pte[slot], level), &mapped) || mapped != ram) {
             violation(c, t, slot, "in the reverse map of another frame");
+        }
+    }
+}
+
+static void check_shadows_of(struct check *c, ram_addr_t ram)
+{
+    const struct shadow_table *t;
+
+    for (t = table_first_of(ram); t && c->tables; t = t->frame_next ? table_get(t->frame_next) : NULL) {
+        c->tables--;
+        if (!t->in_use || t->role.ram != ram) {
+            violation(c, t, 0, "in the index at another guest table");
         }
     }
 }
@@ -151,20 +230,25 @@ static void check_list(struct check *c, unsigned level, ram_addr_t ram)
 int shadow_check(void)
 {
     struct check c = {0};
+    uint32_t index;
     ram_addr_t ram;
 
-    check_table(&c, root_table(VIEW_KERNEL));
-    check_table(&c, root_table(VIEW_USER));
+    for (index = 1; index <= table_count(); index++) {
+        if (table_get(index)->in_use) {
+            check_table(&c, table_get(index));
+        }
+    }
     for (ram = 0; ram < guest_ram_size(); ram += PAGE_SIZE) {
         check_list(&c, 1, ram);
         if (!(ram & ~LARGE_MASK)) {
             check_list(&c, 2, ram);
         }
+        check_shadows_of(&c, ram);
     }
-    if (c.linked != c.leaves) {
+    if (c.linked != c.leaves || c.tables) {
         c.violations++;
-        printk("shadow: %llu guest entries, %llu in the reverse map\n",
-               (unsigned long long)c.leaves, (unsigned long long)c.linked);
+        printk("shadow: %llu guest entries, %llu in the reverse map; %llu tables are not in the index\n",
+               (unsigned long long)c.leaves, (unsigned long long)c.linked, (unsigned long long)c.tables);
     }
     return c.violations;
 }

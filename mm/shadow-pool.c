@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames for shadow tables, with the bookkeeping that belongs to each: allocated from the frame
- * allocator as they are first needed, up to a maximum, and recycled for ever. A free table is all
- * zero (whoever fills an entry clears it again), so that allocation and release cost nothing.
- * Policy (what to drop when it is used up) is in shadow.c.
+ * Shadow tables as objects: frames allocated from the frame allocator as they are first needed, up
+ * to a maximum, and recycled for ever; and the index from the guest's tables to their shadows. A
+ * free table is all zero (whoever fills a slot clears it again), so that allocation and release
+ * cost nothing. Policy (what to drop when it is used up) is in shadow.c.
  */
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -11,60 +11,72 @@
 #include "mm/frame.h"
 #include "mm/host.h"
 #include "mm/shadow-priv.h"
+#include "mm/watch.h"
 
 _Static_assert(sizeof(struct rmap_link) * PT_ENTRIES == PAGE_SIZE,
                "the links of a table fill one frame");
 
+#define FRAMES_PER_TABLE 3 /* entries, snapshots, links */
+
 static struct {
     struct shadow_table *tables; /* [max + 1]; [0] is unused */
+    uint32_t *first_of;          /* per frame of guest RAM: the first table that shadows it */
     unsigned max;                /* most tables that may exist */
     unsigned count;              /* tables that have frames: indices 1..count */
     unsigned free_count;
-    unsigned permanent;
-    uint32_t free;                 /* list by .next */
-    uint32_t level[PT_LEVELS + 1]; /* lists by .next of the tables in use */
+    uint32_t free; /* list by .next */
 } pool;
 
-/* Give the next table its two frames and put it on the free list. */
+/* Give the next table its frames and put it on the free list. */
 static bool pool_grow(void)
 {
+    void *frame[FRAMES_PER_TABLE];
     struct shadow_table *t;
-    hpa_t hpa, links;
+    unsigned n;
 
     if (pool.count == pool.max) {
         return false;
     }
-    hpa = frame_alloc();
-    links = frame_alloc();
-    if (hpa == HPA_INVALID || links == HPA_INVALID) {
-        if (hpa != HPA_INVALID) {
-            frame_free(hpa);
+    for (n = 0; n < FRAMES_PER_TABLE; n++) {
+        hpa_t hpa = frame_alloc();
+
+        if (hpa == HPA_INVALID) {
+            while (n) {
+                frame_free(virt_to_phys(frame[--n]));
+            }
+            pool.max = pool.count; /* memory is short: do with what we have */
+            return false;
         }
-        pool.max = pool.count; /* memory is short: do with what we have */
-        return false;
+        frame[n] = phys_to_virt(hpa);
     }
     t = &pool.tables[++pool.count];
     t->index = pool.count;
-    t->hpa = hpa;
-    t->pte = phys_to_virt(hpa);
-    t->links = phys_to_virt(links);
+    t->pte = frame[0];
+    t->hpa = virt_to_phys(frame[0]);
+    t->snap = frame[1];
+    t->links = frame[2];
     t->next = pool.free;
     pool.free = t->index;
     pool.free_count++;
     return true;
 }
 
-int pool_init(unsigned max_frames)
+static void *array_alloc(uint64_t bytes)
 {
-    uint64_t bytes = ((uint64_t)max_frames + 1) * sizeof(struct shadow_table);
     hpa_t hpa = frame_alloc_contig(ALIGN_UP(bytes, PAGE_SIZE) >> PAGE_SHIFT, PAGE_SIZE);
 
-    if (hpa == HPA_INVALID || max_frames < POOL_MIN) {
+    return hpa == HPA_INVALID ? NULL : phys_to_virt(hpa);
+}
+
+int pool_init(unsigned max_tables, uint64_t ram_size)
+{
+    memset(&pool, 0, sizeof(pool));
+    pool.tables = array_alloc(((uint64_t)max_tables + 1) * sizeof(struct shadow_table));
+    pool.first_of = array_alloc((ram_size >> PAGE_SHIFT) * sizeof(uint32_t));
+    pool.max = max_tables;
+    if (!pool.tables || !pool.first_of || max_tables < POOL_MIN) {
         return -ENOMEM;
     }
-    memset(&pool, 0, sizeof(pool));
-    pool.tables = phys_to_virt(hpa);
-    pool.max = max_frames;
     return pool_ensure(POOL_MIN) ? 0 : -ENOMEM;
 }
 
@@ -81,96 +93,102 @@ struct shadow_table *table_get(uint32_t index)
     return &pool.tables[index];
 }
 
-struct shadow_table *table_child(const struct shadow_table *t, unsigned slot)
+uint32_t table_count(void)
 {
-    uint64_t pte = t->pte[slot];
+    return pool.count;
+}
 
-    /* In the monitor's slots of a root are pointers without a link. */
-    if (!(pte & PTE_P) || pte_is_leaf(pte, t->level) || !t->links[slot].next) {
-        return NULL;
+/* ---- the index ---- */
+
+static uint32_t *first_of(ram_addr_t ram)
+{
+    return &pool.first_of[ram >> PAGE_SHIFT];
+}
+
+struct shadow_table *table_first_of(ram_addr_t ram)
+{
+    uint32_t index = *first_of(ram);
+
+    return index ? table_get(index) : NULL;
+}
+
+struct shadow_table *table_lookup(const struct shadow_role *role, gva_t gva)
+{
+    bool anywhere = !watch_any();
+    uint32_t index;
+
+    for (index = *first_of(role->ram); index; index = table_get(index)->frame_next) {
+        const struct shadow_role *r = &table_get(index)->role;
+
+        if (r->level == role->level && r->view == role->view && r->mode == role->mode &&
+            r->ro == role->ro && r->tmpl == role->tmpl && (anywhere || table_get(index)->gva == gva)) {
+            return table_get(index);
+        }
     }
-    return table_get(t->links[slot].next);
+    return NULL;
 }
 
-struct shadow_table *table_first(unsigned level)
+static void index_remove(const struct shadow_table *t)
 {
-    return pool.level[level] ? table_get(pool.level[level]) : NULL;
+    uint32_t *link = first_of(t->role.ram);
+
+    while (*link != t->index) {
+        link = &table_get(*link)->frame_next;
+    }
+    *link = t->frame_next;
 }
 
-struct shadow_table *table_alloc(enum view view, struct shadow_table *parent, unsigned slot,
-                                 bool permanent)
+/* ---- allocation ---- */
+
+struct shadow_table *table_alloc(const struct shadow_role *role)
 {
     struct shadow_table *t;
 
-    if (!pool_ensure(1) || (permanent && pool.permanent == POOL_PERMANENT_MAX)) {
+    if (!pool_ensure(1)) {
         return NULL;
     }
     t = table_get(pool.free);
     pool.free = t->next;
     pool.free_count--;
-    pool.permanent += permanent;
     shadow_stats.frames_used = pool.count - pool.free_count;
 
-    t->view = view;
-    t->level = parent ? parent->level - 1 : PT_LEVELS;
-    t->gva = parent ? table_gva(parent, slot) : 0;
-    t->parent = parent ? parent->index : 0;
-    t->slot = slot;
-    t->permanent = permanent;
-    t->fractured = false;
-    t->next = pool.level[t->level];
-    pool.level[t->level] = t->index;
-    if (parent) {
-        ASSERT(!parent->pte[slot]);
-        parent->links[slot].next = t->index;
-        if (!permanent) {
-            parent->used[slot / 64] |= BIT(slot % 64);
+    t->role = *role;
+    t->gva = 0;
+    t->parents = 0;
+    t->next = 0;
+    t->frame_next = 0;
+    t->in_use = true;
+    t->template = t->direct = t->multi = false;
+    if (role->tmpl) {
+        memcpy(t->pte, table_get(role->tmpl)->pte, PAGE_SIZE);
+    }
+    if (role->ram != RAM_NONE) {
+        bool shadowed = *first_of(role->ram);
+
+        t->frame_next = *first_of(role->ram);
+        *first_of(role->ram) = t->index;
+        if (!shadowed) {
+            sync_frame_shadowed(role->ram);
         }
-        pte_write(&parent->pte[slot], t->hpa | SHADOW_TABLE);
     }
     return t;
 }
 
-static bool table_empty(const struct shadow_table *t)
+void table_release(struct shadow_table *t)
 {
-    uint64_t any = 0;
-    unsigned w;
-
-    for (w = 0; w < ARRAY_SIZE(t->used); w++) {
-        any |= t->used[w];
+    ASSERT(t->in_use && !t->parents && !t->nr_used);
+    if (t->role.tmpl) {
+        memset(t->pte, 0, PAGE_SIZE);
     }
-    return !any;
-}
-
-/* Take an empty table out of its parent and put it on the free list. */
-static void table_release(struct shadow_table *t)
-{
-    struct shadow_table *parent = table_get(t->parent);
-
-    pte_write(&parent->pte[t->slot], 0);
-    parent->links[t->slot].next = 0;
-    parent->used[t->slot / 64] &= ~BIT(t->slot % 64);
+    if (t->role.ram != RAM_NONE) {
+        index_remove(t);
+        if (!*first_of(t->role.ram)) {
+            sync_frame_forgotten(t->role.ram);
+        }
+    }
+    t->in_use = false;
     t->next = pool.free;
     pool.free = t->index;
     pool.free_count++;
     shadow_stats.frames_used = pool.count - pool.free_count;
-}
-
-unsigned tables_reap(unsigned level)
-{
-    uint32_t *link = &pool.level[level];
-    unsigned n = 0;
-
-    while (*link) {
-        struct shadow_table *t = table_get(*link);
-
-        if (t->permanent || !table_empty(t)) {
-            link = &t->next;
-            continue;
-        }
-        *link = t->next;
-        table_release(t);
-        n++;
-    }
-    return n;
 }

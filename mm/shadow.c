@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two shadow roots: creation, the monitor's windows in them, and everything that drops guest
- * mappings. Filling is in shadow-fill.c. Dropping never allocates and never fails.
+ * The shadow roots: the templates with the monitor's windows, a root for each address space of the
+ * guest and view, which of them are the present ones, and what is given up when tables run out.
  */
 #include "mm/shadow.h"
 
@@ -12,233 +12,179 @@
 #include "mm/layout.h"
 #include "mm/ram.h"
 #include "mm/shadow-priv.h"
-#include "mm/track.h"
 
 #define WINDOWS_MAX 32
+/* More roots than this are not kept, however much room there is: address spaces that have ended are not announced. */
+#define ROOTS_MAX 192
 
-/* Bits that change what a translation means or whether it is global; the others in these registers
- * do not concern us. */
-#define CR0_PAGING (BIT(16) | BIT(31)) /* WP, PG */
-#define CR4_PAGING                                                                                 \
-    (BIT(4) | BIT(5) | BIT(7) | BIT(12) | BIT(17) | BIT(20)) /* PSE PAE PGE LA57 PCIDE SMEP */
-#define CR4_PGE     BIT(7)
-#define EFER_PAGING (BIT(8) | BIT(10) | BIT(11)) /* LME, LMA, NXE */
+#define CR0_WP   BIT(16)
+#define EFER_NXE BIT(11)
 
 struct shadow_stats shadow_stats;  /* owner: mm/; read by anyone */
 struct guest_paging shadow_paging; /* owner: shadow_set_paging(); what fills walk with */
+uint8_t shadow_mode;
 
-static struct shadow_table *roots[VIEW_COUNT];
+static struct shadow_table *templates[VIEW_COUNT]; /* roots; in force while there is no better one */
+static struct shadow_table *current[VIEW_COUNT];   /* NULL: no fill has needed one yet */
+static uint32_t roots;                             /* list by .next */
+static unsigned root_count;
+static uint32_t clock; /* .stamp of the root made current last */
+static unsigned template_count;
 static struct shadow_window windows[WINDOWS_MAX];
 static unsigned window_count;
 
-/* ---- single entries ---- */
-
-ram_addr_t leaf_ram(const struct shadow_table *t, unsigned slot)
-{
-    ram_addr_t ram;
-    bool ok = hpa_to_ram(pte_leaf_addr(t->pte[slot], t->level), &ram);
-
-    ASSERT(ok);
-    return ram;
-}
-
-void leaf_set(struct shadow_table *t, unsigned slot, uint64_t pte, bool global)
-{
-    ASSERT(!t->pte[slot]);
-    t->used[slot / 64] |= BIT(slot % 64);
-    if (global) {
-        t->global[slot / 64] |= BIT(slot % 64);
-    }
-    pte_write(&t->pte[slot], pte);
-    rmap_add(t, slot, leaf_ram(t, slot));
-}
-
-void leaf_drop(struct shadow_table *t, unsigned slot)
-{
-    ASSERT(slot_used(t, slot));
-    if (t->level == 1 && (t->pte[slot] & (PTE_W | PTE_D)) == (PTE_W | PTE_D) && track_is_sampled(leaf_ram(t, slot))) {
-        track_note_dirty(leaf_ram(t, slot));
-    }
-    rmap_del(t, slot, leaf_ram(t, slot));
-    pte_write(&t->pte[slot], 0);
-    t->used[slot / 64] &= ~BIT(slot % 64);
-    t->global[slot / 64] &= ~BIT(slot % 64);
-}
-
-/* ---- finding and making tables ---- */
+/* ---- roots ---- */
 
 struct shadow_table *root_table(enum view view)
 {
-    return roots[view];
+    return current[view];
+}
+
+uint32_t root_first(void)
+{
+    return roots;
 }
 
 hpa_t shadow_root(enum view view)
 {
-    return roots[view]->hpa;
+    return current[view] ? current[view]->hpa : templates[view]->hpa;
+}
+
+/* False: CR3 points to no RAM, and every walk fails. */
+static bool present_role(enum view view, struct shadow_role *role)
+{
+    *role = (struct shadow_role){
+        .level = PT_LEVELS, .view = view, .mode = shadow_mode, .tmpl = templates[view]->index};
+    return gpa_to_ram(shadow_paging.cr3 & PTE_ADDR, &role->ram);
+}
+
+static void root_find(enum view view)
+{
+    struct shadow_role role;
+
+    current[view] = present_role(view, &role) ? table_lookup(&role, 0) : NULL;
+    if (current[view]) {
+        current[view]->stamp = ++clock;
+        shadow_stats.root_hits++;
+    }
+}
+
+struct shadow_table *root_make(enum view view)
+{
+    struct shadow_role role;
+    struct shadow_table *t = current[view];
+    bool ok;
+
+    if (t) {
+        return t;
+    }
+    ok = present_role(view, &role);
+    ASSERT(ok); /* a walk has succeeded */
+    t = table_alloc(&role);
+    ASSERT(t); /* shadow_prepare_fill() has seen to it */
+    t->next = roots;
+    roots = t->index;
+    root_count++;
+    t->stamp = ++clock;
+    shadow_stats.roots++;
+    current[view] = t;
+    return t;
+}
+
+void root_free(struct shadow_table *t)
+{
+    uint32_t *link = &roots;
+
+    while (*link != t->index) {
+        link = &table_get(*link)->next;
+    }
+    *link = t->next;
+    root_count--;
+    if (current[t->role.view] == t) {
+        current[t->role.view] = NULL;
+    }
+    tlb_note_all();
+    table_clear(t);
+    host_drop_root(t->hpa);
+    table_release(t);
+}
+
+/* Drop the root that was used least recently. False if there are only present ones. */
+static bool root_evict(void)
+{
+    struct shadow_table *victim = NULL;
+    uint32_t index;
+
+    for (index = roots; index; index = table_get(index)->next) {
+        struct shadow_table *t = table_get(index);
+
+        if (t != current[t->role.view] && (!victim || (int32_t)(t->stamp - victim->stamp) < 0)) {
+            victim = t;
+        }
+    }
+    if (!victim) {
+        return false;
+    }
+    shadow_stats.root_evictions++;
+    root_free(victim);
+    return true;
 }
 
 struct shadow_table *table_find(enum view view, gva_t gva, unsigned level)
 {
-    struct shadow_table *t = roots[view];
+    struct shadow_table *t = current[view];
 
-    while (t && t->level > level) {
-        t = table_child(t, pt_index(gva, t->level));
+    while (t && t->role.level > level) {
+        t = table_child(t, pt_index(gva, t->role.level));
     }
-    return t;
-}
-
-/* NULL only if no table is left. */
-static struct shadow_table *table_descend(enum view view, gva_t gva, unsigned level, bool permanent)
-{
-    struct shadow_table *t = roots[view];
-
-    while (t && t->level > level) {
-        unsigned slot = pt_index(gva, t->level);
-
-        t = t->pte[slot] ? table_child(t, slot) : table_alloc(view, t, slot, permanent);
-    }
-    return t;
-}
-
-struct shadow_table *table_make(enum view view, gva_t gva, unsigned level)
-{
-    struct shadow_table *t = table_descend(view, gva, level, false);
-
-    ASSERT(t); /* shadow_prepare_fill() has seen to it */
     return t;
 }
 
 void shadow_prepare_fill(enum view view, gva_t gva)
 {
-    unsigned reserve = redo_windows_open() ? 0 : POOL_WINDOW_RESERVE;
-    unsigned missing = 0;
+    unsigned need = FILL_TABLES + (redo_windows_open() ? 0 : POOL_WINDOW_RESERVE);
 
-    while (missing < PT_LEVELS - 1 && !table_find(view, gva, missing + 1)) {
-        missing++;
+    if (!pool_ensure(need) && table_find(view, gva, 1)) {
+        need = FILL_TABLES; /* most likely none is missing */
     }
-    if (missing && !pool_ensure(missing + reserve)) {
+    while (root_count > ROOTS_MAX && root_evict()) {
+    }
+    while (!pool_ensure(need) && root_evict()) {
+    }
+    if (!pool_ensure(need)) {
         shadow_stats.pool_flushes++;
         shadow_flush();
-        /* POOL_MIN and POOL_PERMANENT_MAX are chosen for this. */
-        ASSERT(pool_ensure(PT_LEVELS - 1 + POOL_WINDOW_RESERVE));
+        /* POOL_MIN and POOL_TEMPLATE_MAX are chosen for this. */
+        ASSERT(pool_ensure(FILL_TABLES + POOL_WINDOW_RESERVE));
     }
+    tlb_commit();
 }
 
-/* ---- dropping ---- */
-
-/* Drop the guest leaves of one table, or only the non-global ones. Returns how many. */
-static unsigned table_drop_leaves(struct shadow_table *t, bool keep_global)
-{
-    unsigned w, n = 0;
-
-    for (w = 0; w < ARRAY_SIZE(t->used); w++) {
-        uint64_t bits = t->used[w] & (keep_global ? ~t->global[w] : ~0ull);
-
-        for (; bits; bits &= bits - 1) {
-            unsigned slot = w * 64 + (unsigned)__builtin_ctzll(bits);
-
-            if (pte_is_leaf(t->pte[slot], t->level)) {
-                leaf_drop(t, slot);
-                n++;
-            }
-        }
-    }
-    return n;
-}
-
-/* Drop from the bottom up, so that tables are empty by the time they are looked at. */
-static void shadow_drop_all(bool keep_global)
-{
-    unsigned level, n = 0;
-
-    shadow_window_close();
-    alias_drop_all();
-    for (level = 1; level < PT_LEVELS; level++) {
-        struct shadow_table *t;
-
-        for (t = level <= 2 ? table_first(level) : NULL; t;
-             t = t->next ? table_get(t->next) : NULL) {
-            n += table_drop_leaves(t, keep_global);
-            t->fractured = t->fractured && keep_global;
-        }
-        n += tables_reap(level);
-    }
-    if (n) {
-        host_tlb_flush();
-    }
-    shadow_stats.flushes++;
-    LOG(MMU, "flush%s: %u dropped", keep_global ? " but global" : "", n);
-}
+/* ---- what the guest asks for ---- */
 
 void shadow_flush(void)
 {
-    shadow_drop_all(false);
+    bool any = roots;
+
+    shadow_window_close();
+    alias_drop_all();
+    while (roots) {
+        root_free(table_get(roots));
+    }
+    if (any) {
+        tlb_commit();
+    }
+    shadow_stats.flushes++;
 }
 
 void shadow_set_paging(const struct guest_paging *gp)
 {
-    const struct guest_paging *old = &shadow_paging;
-    bool same = !((gp->cr0 ^ old->cr0) & CR0_PAGING) && !((gp->cr4 ^ old->cr4) & CR4_PAGING) &&
-                !((gp->efer ^ old->efer) & EFER_PAGING) && gp->maxphyaddr == old->maxphyaddr;
-
-    /* As MOV to CR3 (SDM 3A 4.10.4.1): global translations stay unless the mode itself has changed.
-     */
-    shadow_paging = *gp;
-    shadow_drop_all(same && (gp->cr4 & CR4_PGE));
-}
-
-/* Drop all guest leaves below t (level 1 or 2), whose area holds pieces of one guest page. */
-static void subtree_drop(struct shadow_table *t)
-{
-    unsigned slot;
-
-    for (slot = 0; slot < PT_ENTRIES; slot++) {
-        if (table_child(t, slot)) {
-            subtree_drop(table_child(t, slot));
-        }
-    }
-    table_drop_leaves(t, false);
-    t->fractured = false;
-}
-
-/* Drop the leaf at gva in one view. With `whole`, all pieces of the guest page that it may be a
- * part of. */
-static void drop_at(enum view view, gva_t gva, bool whole)
-{
-    struct shadow_table *child, *t = roots[view];
-    unsigned slot = pt_index(gva, t->level);
-
-    while ((child = table_child(t, slot))) {
-        t = child;
-        slot = pt_index(gva, t->level);
-        if (whole && t->fractured) {
-            subtree_drop(t);
-            host_tlb_flush();
-            return;
-        }
-    }
-    if (slot_used(t, slot)) {
-        leaf_drop(t, slot);
-        host_invlpg(gva);
-    }
-}
-
-void shadow_drop_at(enum view view, gva_t gva)
-{
     alias_drop_all();
-    drop_at(view, gva, false);
-}
-
-void shadow_drop_large(enum view view, gva_t gva)
-{
-    struct shadow_table *t = table_find(view, gva, 2);
-    unsigned slot = pt_index(gva, 2);
-
-    if (t && slot_used(t, slot) && !table_child(t, slot)) {
-        leaf_drop(t, slot);
-        host_invlpg(gva);
-        shadow_stats.splits++;
-    }
+    sync_all(SYNC_CR3);
+    shadow_paging = *gp;
+    shadow_mode = (gp->cr0 & CR0_WP ? MODE_WP : 0) | (gp->efer & EFER_NXE ? MODE_NXE : 0);
+    root_find(VIEW_KERNEL);
+    root_find(VIEW_USER);
 }
 
 void shadow_flush_page(gva_t gva)
@@ -246,10 +192,10 @@ void shadow_flush_page(gva_t gva)
     if (!is_canonical(gva)) {
         return; /* INVLPG of such an address is a no-op (SDM 2A) */
     }
-    shadow_window_close();
     alias_drop_all();
-    drop_at(VIEW_KERNEL, gva, true);
-    drop_at(VIEW_USER, gva, true);
+    sync_all(SYNC_INVLPG); /* INVLPG ends all of the paging-structure caches (SDM 3A 4.10.4.1) */
+    sync_address(VIEW_KERNEL, gva);
+    sync_address(VIEW_USER, gva);
     shadow_stats.page_flushes++;
 }
 
@@ -273,8 +219,66 @@ bool shadow_reserved(gva_t gva)
 {
     unsigned slot = pt_index(gva, PT_LEVELS);
 
-    return (slot >= MONITOR_PML4_FIRST && slot <= MONITOR_PML4_LAST) ||
-           window_find(VIEW_KERNEL, gva) || window_find(VIEW_USER, gva);
+    if (slot >= MONITOR_PML4_FIRST && slot <= MONITOR_PML4_LAST) {
+        return true;
+    }
+    if (likely(slot != PT_ENTRIES - 1)) {
+        return false; /* window_range_valid() */
+    }
+    return window_find(VIEW_KERNEL, gva) || window_find(VIEW_USER, gva) ||
+           template_find(VIEW_KERNEL, gva, 1) || template_find(VIEW_USER, gva, 1);
+}
+
+/* ---- templates ---- */
+
+static struct shadow_table *template_child(const struct shadow_table *t, unsigned slot)
+{
+    return t->links[slot].prev ? table_get(t->links[slot].prev) : NULL;
+}
+
+struct shadow_table *template_find(enum view view, gva_t va, unsigned level)
+{
+    struct shadow_table *t = templates[view];
+
+    while (t && t->role.level > level) {
+        t = template_child(t, pt_index(va, t->role.level));
+    }
+    return t;
+}
+
+/* NULL: no table is left, or too many are taken by templates. */
+static struct shadow_table *template_make(enum view view, struct shadow_table *parent, unsigned slot)
+{
+    struct shadow_role role = {
+        .ram = RAM_NONE, .level = parent ? parent->role.level - 1 : PT_LEVELS, .view = view};
+    struct shadow_table *t = template_count < POOL_TEMPLATE_MAX ? table_alloc(&role) : NULL;
+
+    if (!t) {
+        return NULL;
+    }
+    template_count++;
+    t->template = true;
+    if (parent) {
+        t->gva = table_gva(parent, slot);
+        parent->links[slot].prev = t->index;
+        pte_write(&parent->pte[slot], t->hpa | SHADOW_TABLE);
+    }
+    return t;
+}
+
+/* The template table of `level` for va, made if it is missing. */
+static struct shadow_table *template_descend(enum view view, gva_t va, unsigned level)
+{
+    struct shadow_table *t = templates[view];
+
+    while (t && t->role.level > level) {
+        unsigned slot = pt_index(va, t->role.level);
+        struct shadow_table *child = template_child(t, slot);
+
+        ASSERT(child || !t->pte[slot]); /* windows do not overlap */
+        t = child ? child : template_make(view, t, slot);
+    }
+    return t;
 }
 
 /* Is the whole range in one of the places that mm/layout.h gives to windows? The last page of all
@@ -311,21 +315,20 @@ int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsig
     if (window_count == WINDOWS_MAX) {
         return -ENOMEM;
     }
-    shadow_flush(); /* the guest may have had something here; now every table on the way is
-                       permanent */
+    shadow_flush(); /* tables on the way have copied what the templates held */
     windows[window_count++] =
         (struct shadow_window){.view = view, .flags = flags, .va = va, .hpa = hpa, .count = count};
     while (done < count) {
         gva_t at = va + done * PAGE_SIZE;
         hpa_t frame = hpa + done * PAGE_SIZE;
         bool large = !((at | frame) & ~LARGE_MASK) && count - done >= PT_ENTRIES;
-        struct shadow_table *t = table_descend(view, at, large ? 2 : 1, true);
+        struct shadow_table *t = template_descend(view, at, large ? 2 : 1);
         uint64_t *pte;
 
         if (!t) {
             return -ENOMEM;
         }
-        pte = &t->pte[pt_index(at, t->level)];
+        pte = &t->pte[pt_index(at, t->role.level)];
         ASSERT(!*pte);
         pte_write(pte, frame | bits | (large ? PTE_PS : 0));
         done += large ? PT_ENTRIES : 1;
@@ -342,26 +345,29 @@ struct shadow_table *window_reserve(enum view view, gva_t va, uint64_t count)
     }
     shadow_flush();
     windows[window_count++] = (struct shadow_window){.view = view, .flags = SHADOW_MAP_W, .va = va, .count = count};
-    return table_descend(view, va, 1, true);
+    return template_descend(view, va, 1);
 }
 
-int shadow_init(hpa_t template_root, unsigned max_frames)
+int shadow_init(hpa_t template_root, unsigned max_tables)
 {
     const uint64_t *template = phys_to_virt(template_root);
     enum view view;
 
     ASSERT(guest_ram_size());
-    window_count = 0;
+    window_count = template_count = root_count = 0;
+    roots = 0;
     memset(&shadow_stats, 0, sizeof(shadow_stats));
-    if (pool_init(max_frames) || rmap_init(guest_ram_size()) || track_init(guest_ram_size())) {
+    sync_init();
+    if (pool_init(max_tables, guest_ram_size()) || rmap_init(guest_ram_size()) || track_init(guest_ram_size())) {
         return -ENOMEM;
     }
     for (view = 0; view < VIEW_COUNT; view++) {
-        roots[view] = table_alloc(view, NULL, 0, true);
-        if (!roots[view]) {
+        current[view] = NULL;
+        templates[view] = template_make(view, NULL, 0);
+        if (!templates[view]) {
             return -ENOMEM;
         }
-        memcpy(&roots[view]->pte[MONITOR_PML4_FIRST], &template[MONITOR_PML4_FIRST],
+        memcpy(&templates[view]->pte[MONITOR_PML4_FIRST], &template[MONITOR_PML4_FIRST],
                (MONITOR_PML4_LAST - MONITOR_PML4_FIRST + 1) * sizeof(*template));
     }
     return 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shadow page tables: what the hardware walks while guest code runs. Two views of the guest's present address space: the
+ * Shadow page tables: what the hardware walks while guest code runs. Two views of each guest address space: the
  * kernel view (every guest page, as a user page of the host) and the user view (guest U=1 pages only). Every guest page is NX.
- * Filled on fault like a TLB (NOVA's vTLB), dropped on CR3 writes and INVLPG. The monitor's own slots (mm/layout.h) are in
- * every root. Large guest pages stay 2 MiB where guest RAM backs them contiguously and no 4 KiB inside is tracked.
+ * Filled on fault, and kept: a guest table is shadowed once, wherever it is used, and the roots of several address
+ * spaces exist side by side. What the guest writes to its tables is noticed by the next MOV to CR3 or INVLPG (docs/paging.md). The
+ * monitor's own slots (mm/layout.h) are in every root. Large guest pages stay 2 MiB where guest RAM backs them
+ * contiguously and no 4 KiB inside is tracked.
  */
 #ifndef MM_SHADOW_H
 #define MM_SHADOW_H
@@ -14,23 +16,30 @@
 enum view { VIEW_KERNEL, VIEW_USER, VIEW_COUNT };
 
 /*
- * Create both roots. template_root: a root whose slots MONITOR_PML4_FIRST..LAST are copied by reference. map_user_window()
- * below is then used for what ring 3 may see. Frames for shadow tables come from a pool of at most max_frames; when it is
- * used up the views are flushed. 0 or -ENOMEM.
+ * template_root: a root whose slots MONITOR_PML4_FIRST..LAST are copied by reference into every root. shadow_map_window()
+ * below is then used for what ring 3 may see. At most max_tables shadow tables are made, each with 12 KiB of frames; when they are used up,
+ * the address spaces used least recently are dropped. 0 or -ENOMEM.
  */
-int shadow_init(hpa_t template_root, unsigned max_frames);
-/* Map [va, va + count*4K) to consecutive frames at hpa in one view, user-accessible, never dropped by flushes. Only inside
- * the reserved user windows of mm/layout.h. Flags: MAP_W, MAP_X. 0 or -ENOMEM. */
+int shadow_init(hpa_t template_root, unsigned max_tables);
+/* Map [va, va + count*4K) to consecutive frames at hpa in one view of all address spaces, user-accessible, never dropped. Only
+ * inside the reserved user windows of mm/layout.h; 2 MiB of which a part is mapped with 4 KiB pages belong to the monitor as a
+ * whole. Flags: MAP_W, MAP_X. Drops all guest mappings. 0 or -ENOMEM. */
 #define SHADOW_MAP_W 1
 #define SHADOW_MAP_X 2
 int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsigned flags);
 
+/* The root to run the view of the present address space on. May change with every call of a function of this header, but
+ * for shadow_stats and the windows. */
 hpa_t shadow_root(enum view view);
 
-/* The guest's paging registers changed (CR0, CR3, CR4, EFER): drop what may be stale. */
+/* The guest's paging registers changed (CR0, CR3, CR4, EFER): no translation of before is used where the guest's tables
+ * say something else now. Other bits of CR0 and CR4 than those of paging need no call. */
 void shadow_set_paging(const struct guest_paging *gp);
-void shadow_flush(void);             /* both views, all guest mappings */
-void shadow_flush_page(gva_t gva);   /* INVLPG, both views (drops a whole 2 MiB mapping if it is large) */
+void shadow_flush(void);             /* drop all mappings of all address spaces */
+void shadow_flush_page(gva_t gva);   /* INVLPG, in both views */
+/* The guest's RAM at ram is about to be written, or has just been, by something else than translated code (what that writes
+ * comes through shadow_fill()): as the page may hold a page table. True if it did and its frame has lost TRACK_PT. */
+bool shadow_guest_writes(ram_addr_t ram);
 
 enum shadow_fill_result {
     FILL_OK,         /* mapped (or made writable): retry */
@@ -65,10 +74,12 @@ bool shadow_reserved(gva_t gva);
 
 struct shadow_stats {
     uint64_t fills, flushes, page_flushes, frames_used, large_maps, splits, pool_flushes;
+    uint64_t root_hits, roots, root_evictions;               /* MOV to CR3: roots found; roots made; roots dropped for room */
+    uint64_t resyncs, sync_drops, synced, unsynced;           /* shadow-sync.c */
 };
 extern struct shadow_stats shadow_stats;
 /* Check that no shadow PTE maps a frame outside guest RAM and the registered windows, that tracked frames are nowhere
- * writable, that rmap and PTEs agree. Returns the number of violations, each logged. */
+ * writable, that rmap and PTEs agree, that synchronized tables agree with the guest's. Returns the number of violations, each logged. */
 int shadow_check(void);
 
 #endif

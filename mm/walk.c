@@ -7,6 +7,7 @@
 #include "mm/walk.h"
 
 #include "kernel/lib/errno.h"
+#include "kernel/lib/string.h"
 #include "mm/host.h"
 #include "mm/pte.h"
 #include "mm/ram.h"
@@ -53,7 +54,7 @@ static uint64_t entry_read(gpa_t addr)
 }
 
 /* Set bits in entry `level`. False if the entry is no longer what was read: walk again. */
-static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
+static bool entry_mark(struct walk *w, unsigned level, uint64_t bits)
 {
     uint64_t old = w->entry[level];
     ram_addr_t ram;
@@ -65,7 +66,9 @@ static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
         return false;
     }
-    if (track_reasons(ram & PAGE_MASK)) {
+    w->entry[level] = old | bits;
+    /* Shadows of the table stay right: bits were added that no shadow entry relied on being clear. */
+    if (track_reasons(ram & PAGE_MASK) & ~(unsigned)TRACK_PT) {
         mm_guest_written(ram, sizeof(old));
     }
     return true;
@@ -76,7 +79,7 @@ static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
  * a table that is its own child makes the walk restart a few times (every restart has set a bit),
  * never miss a change.
  */
-static bool walk_mark(const struct walk *w, unsigned access)
+static bool walk_mark(struct walk *w, unsigned access)
 {
     unsigned l;
 
@@ -188,6 +191,7 @@ int guest_walk(const struct guest_paging *gp, gva_t gva, unsigned access, struct
     res->gpa = pte_leaf_addr(leaf, w.level) | (gva & (pt_span(w.level) - 1));
     res->dirty = (leaf & PTE_D) || ((access & WALK_WRITE) && !(access & WALK_PROBE));
     res->global = (leaf & PTE_G) && (gp->cr4 & CR4_PGE);
+    memcpy(&res->entry[w.level], &w.entry[w.level], (PT_LEVELS + 1 - w.level) * sizeof(leaf));
     return 0;
 
 fault:

@@ -28,6 +28,7 @@ struct walk_result {
     bool nx;             /* NX at any level (EFER.NXE = 1) */
     bool global;
     uint32_t error_code; /* when the walk fails: #PF error code */
+    uint64_t entry[5];   /* [4] down to [level], when it succeeds: the entries passed, after this walk */
 };
 
 /* Walk for an access at gva (canonical, the caller checks). 0, or -EFAULT with res->error_code set. Tables outside RAM read

@@ -72,6 +72,11 @@ void watch_mark(ram_addr_t page)
     }
 }
 
+bool watch_any(void)
+{
+    return range_count;
+}
+
 bool watch_in(gva_t va, uint64_t len, bool reads)
 {
     gva_t last = va + len - 1;

@@ -18,6 +18,8 @@ int watch_add(gva_t va, uint64_t len, bool reads);
 void watch_remove(gva_t va, uint64_t len, bool reads);
 /* A watched page is mapped to this frame: from now on its writes trap. */
 void watch_mark(ram_addr_t page);
+/* Is anything watched? */
+bool watch_any(void);
 /* Does [va, va + len) touch a page watched at all, or with `reads` one watched for reads? */
 bool watch_in(gva_t va, uint64_t len, bool reads);
 

@@ -32,8 +32,9 @@ test-walk-objs := tests/host/test-walk.o tests/host/mmu-model.o tests/host/mm-ho
 test-kmap-objs := tests/host/test-kmap.o tests/host/mmu-model.o tests/host/mm-host.o tests/host/log.o $(mm-objs)
 shadow-test-objs := tests/host/shadow-sim.o tests/host/mmu-model.o tests/host/mm-host.o tests/host/log.o $(mm-objs)
 test-shadow-objs := tests/host/test-shadow.o tests/host/shadow-guest.o $(shadow-test-objs)
-host-tests += test-shadow-window test-shadow-alias
+host-tests += test-shadow-window test-shadow-alias test-shadow-roots
 test-shadow-alias-objs := tests/host/test-shadow-alias.o tests/host/shadow-guest.o $(shadow-test-objs)
+test-shadow-roots-objs := tests/host/test-shadow-roots.o tests/host/shadow-guest.o $(shadow-test-objs)
 test-shadow-window-objs := tests/host/test-shadow-window.o tests/host/shadow-guest.o $(shadow-test-objs)
 test-shadow-model-objs := tests/host/test-shadow-model.o $(shadow-test-objs)
 

@@ -53,6 +53,13 @@ void host_tlb_flush(void)
     }
 }
 
+void host_drop_root(hpa_t root)
+{
+    if (mm_host_hooks.drop_root) {
+        mm_host_hooks.drop_root(root);
+    }
+}
+
 void mm_guest_written(ram_addr_t ram, unsigned len)
 {
     if (mm_host_hooks.guest_written) {

@@ -12,6 +12,7 @@ void mm_host_init(hpa_t base, uint64_t size);
 struct mm_host_hooks {
     void (*invlpg)(gva_t va);
     void (*tlb_flush)(void);
+    void (*drop_root)(hpa_t root);
     void (*guest_written)(ram_addr_t ram, unsigned len);
 };
 /* Owner: the test. A NULL hook ignores the event. */

@@ -25,6 +25,21 @@ struct walk_result res;
 
 /* ---- building guest tables ---- */
 
+/* A store to a guest table, as hardware and fault handler let it happen. */
+void guest_store(gpa_t gpa, uint64_t value)
+{
+    ram_addr_t ram;
+    bool ok = gpa_to_ram(gpa & PAGE_MASK, &ram);
+
+    assert_true(ok);
+    if (track_reasons(ram) & TRACK_PT) {
+        assert_false(sim_tlb_can_write(ram_to_hpa(ram)));
+        assert_true(shadow_guest_writes(ram + 8));
+        assert_false(track_reasons(ram) & TRACK_PT);
+    }
+    *sim_guest_word(gpa) = value;
+}
+
 gpa_t table_new(void)
 {
     gpa_t gpa = next_table;
@@ -36,25 +51,35 @@ gpa_t table_new(void)
 }
 
 /* The entry of `level` for va, tables above created with all rights. */
-uint64_t *guest_entry(gpa_t cr3, gva_t va, unsigned level)
+static gpa_t entry_gpa(gpa_t cr3, gva_t va, unsigned level)
 {
     gpa_t table = cr3;
     unsigned l;
 
     for (l = 4; l > level; l--) {
-        uint64_t *entry = sim_guest_word(table + ((va >> (12 + 9 * (l - 1))) & 511) * 8);
+        gpa_t entry = table + ((va >> (12 + 9 * (l - 1))) & 511) * 8;
 
-        if (!(*entry & P)) {
-            *entry = table_new() | P | WU;
+        if (!(*sim_guest_word(entry) & P)) {
+            guest_store(entry, table_new() | P | WU);
         }
-        table = *entry & 0xffffffffff000;
+        table = *sim_guest_word(entry) & 0xffffffffff000;
     }
-    return sim_guest_word(table + ((va >> (12 + 9 * (level - 1))) & 511) * 8);
+    return table + ((va >> (12 + 9 * (level - 1))) & 511) * 8;
+}
+
+uint64_t *guest_entry(gpa_t cr3, gva_t va, unsigned level)
+{
+    return sim_guest_word(entry_gpa(cr3, va, level));
+}
+
+void guest_set(gpa_t cr3, gva_t va, unsigned level, uint64_t value)
+{
+    guest_store(entry_gpa(cr3, va, level), value);
 }
 
 void guest_map(gva_t va, unsigned level, gpa_t gpa, uint64_t flags)
 {
-    *guest_entry(sim_paging.cr3, va, level) = gpa | flags | P | (level > 1 ? PS : 0);
+    guest_set(sim_paging.cr3, va, level, gpa | flags | P | (level > 1 ? PS : 0));
 }
 
 void fresh_guest(unsigned max_frames)

@@ -24,7 +24,10 @@
 extern struct walk_result res; /* of the last touch() */
 
 gpa_t table_new(void);
+void guest_store(gpa_t gpa, uint64_t value);
+/* The entry of `level` for va, tables above created with all rights: to be read, or written while the guest runs. */
 uint64_t *guest_entry(gpa_t cr3, gva_t va, unsigned level);
+void guest_set(gpa_t cr3, gva_t va, unsigned level, uint64_t value);
 void guest_map(gva_t va, unsigned level, gpa_t gpa, uint64_t flags);
 void fresh_guest(unsigned max_frames);
 enum shadow_fill_result touch(enum view view, gva_t va, bool write, struct sim_result *r);

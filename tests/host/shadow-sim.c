@@ -17,18 +17,19 @@
 /* A translation of a page of 4 KiB or 2 MiB. */
 static struct tlb_entry {
     bool valid;
-    enum view view;
+    hpa_t root;
     gva_t va;
     uint64_t size;
     struct sim_result r;
 } tlb[TLB_SIZE];
 
-/* Paging-structure cache: the level 1 table for 2 MiB of a view. */
+/* Paging-structure cache: the level 1 table for 2 MiB of a root. */
 static struct pde_entry {
     bool valid;
-    enum view view;
+    hpa_t root;
     gva_t va;
     uint64_t table; /* physical address */
+    bool writable;  /* by all levels above the table */
 } pdes[PDE_SIZE];
 
 static unsigned invlpgs, flushes;
@@ -69,8 +70,22 @@ static void on_flush(void)
     drop_pdes();
 }
 
+/* What comes to live in the frame later must not be mistaken for the root. */
+static void on_drop_root(hpa_t root)
+{
+    unsigned i;
+
+    for (i = 0; i < TLB_SIZE; i++) {
+        tlb[i].valid = tlb[i].valid && tlb[i].root != root;
+    }
+    for (i = 0; i < PDE_SIZE; i++) {
+        pdes[i].valid = pdes[i].valid && pdes[i].root != root;
+    }
+}
+
 void sim_init(void)
 {
+    mm_host_hooks.drop_root = on_drop_root;
     mm_host_hooks.invlpg = on_invlpg;
     mm_host_hooks.tlb_flush = on_flush;
     on_flush();
@@ -137,7 +152,7 @@ static struct sim_result walk_cached(enum view view, gva_t va, uint64_t *size)
     *size = PAGE_SIZE;
     for (i = 0; i < PDE_SIZE; i++) {
         p = &pdes[i];
-        if (p->valid && p->view == view && p->va == (va & ~0x1fffffull)) {
+        if (p->valid && p->root == shadow_root(view) && p->va == (va & ~0x1fffffull)) {
             uint64_t pte = phys_read(p->table + 8 * ((va >> 12) & 511));
 
             if ((pte & 5) != 5) {
@@ -145,7 +160,7 @@ static struct sim_result walk_cached(enum view view, gva_t va, uint64_t *size)
             }
             return (struct sim_result){.ok = true,
                                        .present = true,
-                                       .writable = pte & 2,
+                                       .writable = (pte & 2) && p->writable,
                                        .nx = pte >> 63,
                                        .hpa = (pte & 0xffffffffff000) | (va & 0xfff)};
         }
@@ -153,7 +168,8 @@ static struct sim_result walk_cached(enum view view, gva_t va, uint64_t *size)
     r = root_walk(view, va);
     if (r.entries == 4) {
         p = &pdes[(unsigned)rand() % PDE_SIZE];
-        *p = (struct pde_entry){true, view, va & ~0x1fffffull, r.entry[2] & 0xffffffffff000};
+        *p = (struct pde_entry){true, shadow_root(view), va & ~0x1fffffull, r.entry[2] & 0xffffffffff000,
+                                (r.entry[0] & r.entry[1] & r.entry[2]) & 2};
     } else if (r.ok) {
         ASSERT(r.page_level == 2);
         *size = 0x200000;
@@ -170,7 +186,7 @@ struct sim_result sim_access(enum view view, gva_t va, bool write)
     for (i = 0; i < TLB_SIZE; i++) {
         struct tlb_entry *t = &tlb[i];
 
-        if (t->valid && t->view == view && va - t->va < t->size) {
+        if (t->valid && t->root == shadow_root(view) && va - t->va < t->size) {
             if (!write || t->r.writable) {
                 r = t->r;
                 r.hpa += va - t->va;
@@ -180,14 +196,14 @@ struct sim_result sim_access(enum view view, gva_t va, bool write)
         }
     }
     r = walk_cached(view, va, &size);
-    if (!r.ok) {
+    if (!r.ok || (write && !r.writable)) {
         drop_pdes(); /* a fault ends these too */
         r = walk_cached(view, va, &size);
     }
     if (r.ok) {
         struct tlb_entry *t = &tlb[(unsigned)rand() % TLB_SIZE];
 
-        *t = (struct tlb_entry){true, view, va & ~(size - 1), size, r};
+        *t = (struct tlb_entry){true, shadow_root(view), va & ~(size - 1), size, r};
         t->r.hpa &= ~(size - 1);
     }
     r.ok = r.ok && (!write || r.writable);

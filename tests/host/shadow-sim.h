@@ -2,7 +2,7 @@
 /*
  * Simulated hardware for tests of the shadow tables: the MMU in ring 3 on a shadow root, with a TLB
  * and a cache of page-table pointers that forget only what host_invlpg() and host_tlb_flush() tell
- * them to. Entries of the two roots live side by side (as with PCIDs), which is stricter than one
+ * them to. Entries of all roots live side by side (as with PCIDs), which is stricter than one
  * root at a time.
  */
 #ifndef TESTS_HOST_SHADOW_SIM_H
@@ -27,7 +27,7 @@ struct sim_result sim_access(enum view view, gva_t va, bool write);
 struct sim_result sim_walk(enum view view, gva_t va);
 /* The leaf entry that the hardware would use now, NULL if none: for planting errors. */
 uint64_t *sim_leaf(enum view view, gva_t va);
-/* Does any cached translation of either view allow writes to [hpa, hpa + 4 KiB)? */
+/* Does any cached translation of any root allow writes to [hpa, hpa + 4 KiB)? */
 bool sim_tlb_can_write(hpa_t hpa);
 /* Is anything cached that reaches the frame? */
 bool sim_tlb_reaches(hpa_t hpa);

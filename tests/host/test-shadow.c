@@ -140,6 +140,8 @@ static void test_invlpg(void **ctx)
         shadow_fill(view, va, 0, &res);
         shadow_fill(view, va + 0x1000, 0, &res);
     }
+    guest_map(va, 1, LARGE + 0x2000, WU | D);
+    guest_map(va + 0x1000, 1, LARGE + 0x3000, WU | D);
     shadow_flush_page(va + 0x1000);
     shadow_flush_page(0x800000001000); /* not canonical: nothing */
     for (enum view view = 0; view < VIEW_COUNT; view++) {
@@ -150,6 +152,9 @@ static void test_invlpg(void **ctx)
     guest_map(va, 2, 4 * LARGE, WU | D);
     shadow_flush();
     assert_reads(va + 0x100000, 4 * LARGE + 0x100000);
+    shadow_flush_page(va + 0x1000);
+    assert_true(sim_walk(VIEW_KERNEL, va + 0x100000).present); /* as before */
+    guest_map(va, 2, 5 * LARGE, WU | D);
     shadow_flush_page(va + 0x1000);
     assert_false(sim_walk(VIEW_KERNEL, va + 0x100000).present);
     assert_int_equal(shadow_check(), 0);
@@ -165,6 +170,7 @@ static void test_invalidation(void **ctx)
     fresh_guest(256);
     guest_map(va, 1, LARGE, WU | D);
     assert_writes(va);
+    guest_map(va, 1, LARGE, U | D);
     shadow_flush_page(va);
     assert_false(
         sim_access(VIEW_KERNEL, va, true).ok); /* a stale translation would have let it through */
@@ -174,7 +180,7 @@ static void test_invalidation(void **ctx)
     shadow_flush(); /* nothing left to forget */
     assert_int_equal(sim_flush_count(), flushes + 1);
 
-    guest_map(va, 1, LARGE, WU);
+    guest_map(va, 1, LARGE, WU | A);
     assert_reads(va, LARGE);
     guest_map(va, 1, LARGE + 0x1000, WU);
     invlpgs = sim_invlpg_count();
@@ -194,8 +200,8 @@ static void test_invalidation(void **ctx)
     assert_int_equal(shadow_check(), 0);
 }
 
-/* A write to CR3 spares global pages, if CR4.PGE is on and stays on. */
-static void test_global(void **ctx)
+/* A write to CR3 drops what has changed since it was filled, global or not, and nothing else. */
+static void test_cr3_write(void **ctx)
 {
     gva_t global = 0xffffffff81000000, local = 0x400000;
 
@@ -206,19 +212,21 @@ static void test_global(void **ctx)
     assert_reads(global, LARGE);
     assert_reads(local, 2 * LARGE);
     assert_reads(local + 0x1000, 2 * LARGE);
+    guest_map(local, 1, 3 * LARGE, WU | D);
+    assert_true(sim_access(VIEW_KERNEL, local, false).ok); /* stale, and may be */
     shadow_set_paging(&sim_paging);
     assert_true(sim_walk(VIEW_KERNEL, global).present);
     assert_true(sim_walk(VIEW_KERNEL, local + 0x1000).present);
     assert_false(sim_access(VIEW_KERNEL, local, false).ok);
     assert_int_equal(shadow_check(), 0);
+    guest_map(global, 2, 2 * LARGE, W | D | G);
     shadow_flush_page(global);
     assert_false(sim_walk(VIEW_KERNEL, global).present);
+    assert_reads(global, 2 * LARGE);
     sim_paging.cr4 &= ~0x80ull;
+    guest_map(global, 2, LARGE, W | D | G);
     shadow_set_paging(&sim_paging);
-    assert_false(sim_walk(VIEW_KERNEL, local + 0x1000).present);
-    assert_reads(global, LARGE);
-    shadow_set_paging(&sim_paging);
-    assert_false(sim_walk(VIEW_KERNEL, global).present); /* without PGE nothing is global */
+    assert_false(sim_access(VIEW_KERNEL, global, false).ok);
     assert_int_equal(shadow_check(), 0);
 }
 
@@ -266,7 +274,8 @@ static void test_reserved(void **ctx)
     }
     guest_map(CODE_CACHE_BASE + 2 * LARGE, 2, LARGE, W | D); /* behind the code cache */
     guest_map(CODE_CACHE_BASE, 2, LARGE, W | D);
-    guest_map(VCPU_PAGE_ADDR + 0x1000, 1, LARGE, W | D); /* the vCPU page's neighbour */
+    guest_map(USER_WINDOW_BASE - LARGE, 1, LARGE, W | D); /* below the 2 MiB of the vCPU page */
+    guest_map(VCPU_PAGE_ADDR + 0x1000, 1, LARGE, W | D);  /* inside */
     guest_map(VCPU_PAGE_ADDR, 1, LARGE, W | D);
     guest_map(KERNEL_VMA, 2, LARGE, W | D);
     for (unsigned round = 0; round < 2; round++) {
@@ -283,7 +292,8 @@ static void test_reserved(void **ctx)
                 sim_access(view, PHYSMAP_BASE + ARENA_BASE, false).ok); /* supervisor only */
         }
         assert_writes(CODE_CACHE_BASE + 2 * LARGE);
-        assert_writes(VCPU_PAGE_ADDR + 0x1000);
+        assert_writes(USER_WINDOW_BASE - LARGE);
+        assert_int_equal(shadow_fill(VIEW_KERNEL, VCPU_PAGE_ADDR + 0x1000, 0, &res), FILL_RESERVED);
         assert_int_equal(shadow_check(), 0);
         shadow_flush();
         shadow_flush_page(VCPU_PAGE_ADDR);
@@ -294,8 +304,8 @@ static void test_reserved(void **ctx)
     assert_int_equal(shadow_fill(VIEW_KERNEL, PHYSMAP_BASE, 0, &res), FILL_GUEST_FAULT);
     assert_int_equal(shadow_fill(VIEW_USER, VCPU_PAGE_ADDR, 0, &res), FILL_GUEST_FAULT);
     assert_true(shadow_reserved(KERNEL_VMA) && shadow_reserved(VCPU_PAGE_ADDR + 0xfff));
-    assert_false(shadow_reserved(VCPU_PAGE_ADDR + 0x1000) ||
-                 shadow_reserved(CODE_CACHE_BASE + 2 * LARGE));
+    assert_true(shadow_reserved(VCPU_PAGE_ADDR + 0x1000)); /* 2 MiB with a page of ours are ours */
+    assert_false(shadow_reserved(USER_WINDOW_BASE - 1) || shadow_reserved(CODE_CACHE_BASE + 2 * LARGE));
     assert_memory_equal((uint64_t *)phys_to_virt(shadow_root(VIEW_USER)) + 256,
                         (uint64_t *)phys_to_virt(kmap_root()) + 256, 16 * 8);
 }
@@ -377,7 +387,7 @@ int main(void)
         cmocka_unit_test(test_large_and_tracking),
         cmocka_unit_test(test_invlpg),
         cmocka_unit_test(test_invalidation),
-        cmocka_unit_test(test_global),
+        cmocka_unit_test(test_cr3_write),
         cmocka_unit_test(test_many_aliases),
         cmocka_unit_test(test_reserved),
         cmocka_unit_test(test_pool),

@@ -224,8 +224,8 @@ static void test_states(void **ctx)
     unsigned leaf, combo, kind, control, r;
 
     /* Two of the four tables are tracked: changes to them, and only those, are reported. */
-    assert_true(track_set(tables[1], TRACK_PT));
-    assert_true(track_set(tables[3], TRACK_PT));
+    assert_true(track_set(tables[1], TRACK_CODE));
+    assert_true(track_set(tables[3], TRACK_CODE));
     for (leaf = 1; leaf <= 3; leaf++) {
         for (combo = 0; combo < 1u << (3 * (5 - leaf)); combo++) {
             for (r = 0; r < ARRAY_SIZE(rights); r++) {
@@ -247,8 +247,8 @@ static void test_states(void **ctx)
             }
         }
     }
-    assert_true(track_clear(tables[1], TRACK_PT));
-    assert_true(track_clear(tables[3], TRACK_PT));
+    assert_true(track_clear(tables[1], TRACK_CODE));
+    assert_true(track_clear(tables[3], TRACK_CODE));
 }
 
 static void test_maxphyaddr(void **ctx)
@@ -310,7 +310,7 @@ static void test_self_map(void **ctx)
     struct walk_result res;
 
     pml4[300] = tables[4] | P | W;
-    track_set(tables[4], TRACK_PT);
+    track_set(tables[4], TRACK_CODE);
     written_calls = 0;
     assert_int_equal(guest_walk(&gp, self, WALK_WRITE, &res), 0);
     assert_int_equal(res.gpa, tables[4] + 8);
@@ -319,7 +319,7 @@ static void test_self_map(void **ctx)
     assert_int_equal(pml4[300], tables[4] | P | W | A | D);
     assert_true(written_calls >= 1);
     assert_int_equal(written_last, tables[4] + 300 * 8);
-    track_clear(tables[4], TRACK_PT);
+    track_clear(tables[4], TRACK_CODE);
 }
 
 static uint64_t random64(void)
