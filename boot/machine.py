@@ -143,6 +143,7 @@ class Machine:
         self.reason = ""
         self._shutdown_reason = None
         self._qmp_buffer = b""
+        self._replies = {}       # by id, to commands that had one
         self._running = False
 
     @property
@@ -193,6 +194,24 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def screendump(self, timeout=10):
+        """The screen as (width, height, RGB bytes)."""
+        path = os.path.join(self._scratch.name, "screen.ppm")
+        self._replies.clear()
+        self.qmp.sendall(json.dumps({"execute": "screendump", "arguments": {"filename": path}, "id": "screen"}).encode() + b"\n")
+        deadline = time.monotonic() + timeout
+        while "screen" not in self._replies:
+            if self.status is not None or time.monotonic() > deadline:
+                raise ExpectTimeout("no screendump")
+            self.pump(0.1)
+        if "error" in self._replies["screen"]:
+            raise ExpectTimeout(f"screendump: {self._replies['screen']['error']}")
+        with open(path, "rb") as f:
+            header, size, maximum, pixels = f.read().split(b"\n", 3)
+        assert header == b"P6" and maximum == b"255", (header, maximum)
+        width, height = map(int, size.split())
+        return width, height, pixels
 
     # --- the serial line ---
 
@@ -272,6 +291,8 @@ class Machine:
         *lines, self._qmp_buffer = (self._qmp_buffer + data).split(b"\n")
         for line in filter(None, map(bytes.strip, lines)):
             message = json.loads(line)
+            if "id" in message:
+                self._replies[message["id"]] = message
             if message.get("event") == "RESUME":
                 self._running = True
             elif message.get("event") == "SHUTDOWN":

@@ -10,7 +10,7 @@ kernel-objs += kernel/vcpu/cpuid.o kernel/vcpu/excp.o kernel/vcpu/far.o kernel/v
                kernel/vcpu/io.o kernel/vcpu/iret.o kernel/vcpu/mem.o kernel/vcpu/msr.o kernel/vcpu/reset.o \
                kernel/vcpu/seg.o kernel/vcpu/segcheck.o kernel/vcpu/sensitive.o kernel/vcpu/syscall.o \
                kernel/vcpu/sysreg.o kernel/vcpu/tables.o
-kernel-objs += kernel/monitor-debug.o kernel/guest-debug.o kernel/monitor-snapshot.o kernel/snapshot.o kernel/fp-state.o
+kernel-objs += kernel/monitor-debug.o kernel/guest-debug.o kernel/monitor-snapshot.o kernel/snapshot.o kernel/fp-state.o kernel/framebuffer.o
 
 # Structure offsets for assembly, generated from C.
 $(B)/gen/asm-offsets.h: kernel/asm-offsets.c

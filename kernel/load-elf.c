@@ -43,13 +43,15 @@ static int load_info(struct load *ld, gpa_t initrd)
     info->initrd = initrd;
     info->initrd_len = initrd ? ld->bi->initrd.len : 0;
     info->tsc_khz = tsc_khz;
-    if (native) { /* the virtual machine has neither */
+    if (native) {
         info->rsdp = ld->bi->rsdp;
-        info->fb_addr = ld->bi->fb.addr;
-        info->fb_width = ld->bi->fb.width;
-        info->fb_height = ld->bi->fb.height;
-        info->fb_pitch = ld->bi->fb.pitch;
-        info->fb_format = ld->bi->fb.format;
+    }
+    if (ld->fb.addr) {
+        info->fb_addr = ld->fb.addr;
+        info->fb_width = ld->fb.width;
+        info->fb_height = ld->fb.height;
+        info->fb_pitch = ld->fb.pitch;
+        info->fb_format = ld->fb.format;
     }
     for (unsigned i = 0; i < ld->mem_count; i++) {
         info->mem[i].base = ld->mem[i].base;

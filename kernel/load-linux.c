@@ -10,6 +10,16 @@
 
 /* Fields of struct boot_params that a loader fills in; the set-up header starts at
  * BZIMAGE_HDR_OFFSET. */
+#define BP_SCREEN_TYPE    0x00f
+#define BP_SCREEN_WIDTH   0x012 /* then height, depth */
+#define BP_SCREEN_BASE    0x018
+#define BP_SCREEN_SIZE    0x01c
+#define BP_SCREEN_PITCH   0x024
+#define BP_SCREEN_COLOURS 0x026
+#define BP_SCREEN_CAPS    0x036
+#define BP_SCREEN_BASE_HIGH 0x03a
+#define SCREEN_TYPE_EFI   0x70
+#define SCREEN_CAPS_64BIT 2 /* VIDEO_CAPABILITY_64BIT_BASE */
 #define BP_ACPI_RSDP      0x070
 #define BP_E820_ENTRIES   0x1e8
 #define BP_TYPE_OF_LOADER 0x210
@@ -50,6 +60,32 @@ static void put_e820(const struct load *ld, uint8_t *bp)
     bp[BP_E820_ENTRIES] = (uint8_t)ld->mem_count;
 }
 
+/*
+ * struct screen_info (include/uapi/linux/screen_info.h): a linear framebuffer as an EFI loader tells it. Depth 32, 8 bits a
+ * colour.
+ */
+static void put_screen(const struct boot_framebuffer *fb, uint8_t *bp)
+{
+    const uint16_t size[] = {(uint16_t)fb->width, (uint16_t)fb->height, 32};
+    const uint16_t pitch = (uint16_t)fb->pitch;
+    const uint8_t red = fb->format ? 0 : 16, blue = fb->format ? 16 : 0;
+    const uint8_t colours[] = {8, red, 8, 8, 8, blue, 8, 24}; /* size, position: red green blue reserved */
+
+    if (!fb->addr || fb->width > UINT16_MAX || fb->height > UINT16_MAX || fb->pitch > UINT16_MAX) {
+        return;
+    }
+    bp[BP_SCREEN_TYPE] = SCREEN_TYPE_EFI;
+    memcpy(bp + BP_SCREEN_WIDTH, size, sizeof(size));
+    put32(bp, BP_SCREEN_BASE, fb->addr);
+    put32(bp, BP_SCREEN_SIZE, (uint64_t)fb->pitch * fb->height);
+    memcpy(bp + BP_SCREEN_PITCH, &pitch, sizeof(pitch));
+    memcpy(bp + BP_SCREEN_COLOURS, colours, sizeof(colours));
+    if (fb->addr >> 32) {
+        put32(bp, BP_SCREEN_CAPS, SCREEN_CAPS_64BIT);
+        put32(bp, BP_SCREEN_BASE_HIGH, fb->addr >> 32);
+    }
+}
+
 /* The preferred address if it is free, else the lowest aligned one that is, if the kernel can run
  * there. 0 after a message. */
 static gpa_t choose_address(const struct load *ld, const struct bzimage *bz, uint64_t size)
@@ -86,6 +122,7 @@ static int load_boot_params(struct load *ld, const struct bzimage *bz, const uin
     put32(bp, BP_CMD_LINE_PTR, LOAD_CMDLINE);
     memcpy(bp + BP_ACPI_RSDP, &rsdp, sizeof(rsdp));
     put_e820(ld, bp);
+    put_screen(&ld->fb, bp);
     return 0;
 }
 

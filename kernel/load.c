@@ -7,6 +7,7 @@
 #include "kernel/load-priv.h"
 
 #include "kernel/acpi.h"
+#include "kernel/framebuffer.h"
 #include "kernel/lib/bzimage.h"
 #include "kernel/lib/elf.h"
 #include "kernel/lib/errno.h"
@@ -17,6 +18,7 @@
 
 #define EBDA_BASE 0x9fc00 /* where a PC's RAM below 1 MiB ends */
 #define FOUR_GIB  (4ull << 30)
+#define FRAMEBUFFER_SHARE 4 /* at most this part of low RAM */
 #define MIB(x)    (((x) + 0xfffff) >> 20)
 
 /* SDM 3A 4.5, 2.5, 2.2.1 */
@@ -47,14 +49,29 @@ static int mem_add(struct load *ld, gpa_t base, uint64_t len, uint32_t type)
     return 0;
 }
 
+/* A framebuffer of the screen's shape at the end of low RAM, if there is a screen and RAM to spare. Returns its size. */
+static uint64_t place_framebuffer(struct load *ld, uint64_t low)
+{
+    uint64_t len = framebuffer_bytes(&ld->bi->fb);
+
+    if (!len || len > low / FRAMEBUFFER_SHARE) {
+        return 0;
+    }
+    ld->fb = ld->bi->fb;
+    ld->fb.addr = low - len;
+    return len;
+}
+
 /* translate: the virtual machine's RAM (mm/ram.h) as a PC would report it. */
 static int virtual_memory_map(struct load *ld)
 {
     uint64_t low = MIN(ld->conf->memory, GUEST_RAM_LOW_MAX);
+    uint64_t fb = place_framebuffer(ld, low);
 
     mem_add(ld, 0, EBDA_BASE, BOOT_MEM_USABLE);
     mem_add(ld, EBDA_BASE, LOAD_HIGH - EBDA_BASE, BOOT_MEM_RESERVED);
-    mem_add(ld, LOAD_HIGH, low - LOAD_HIGH, BOOT_MEM_USABLE);
+    mem_add(ld, LOAD_HIGH, low - fb - LOAD_HIGH, BOOT_MEM_USABLE);
+    mem_add(ld, low - fb, fb, BOOT_MEM_RESERVED);
     return mem_add(ld, FOUR_GIB, ld->conf->memory - low, BOOT_MEM_USABLE);
 }
 
@@ -304,6 +321,9 @@ int load_guest(struct load *ld, const struct boot_info *bi, const struct conf *c
     data = phys_to_virt(bi->guest.addr);
     if (conf->mode == CONF_MODE_TRANSLATE) {
         acpi_build(guest_memory(ACPI_BASE)); /* in the reserved part of the memory map */
+    }
+    if (conf->mode == CONF_MODE_NATIVE) {
+        ld->fb = bi->fb;
     }
     err = conf->mode == CONF_MODE_NATIVE ? host_memory_map(ld) : virtual_memory_map(ld);
     if (err < 0 || (err = load_tables(ld)) < 0) {

@@ -53,6 +53,7 @@ struct load {
     unsigned mem_count;
     struct load_range range[LOAD_RANGE_MAX]; /* ascending, disjoint; in whole pages */
     unsigned range_count;
+    struct boot_framebuffer fb; /* that the guest is told of; addr = 0: none */
     struct guest_start start;
 };
 

@@ -12,6 +12,7 @@
 #include "dbt/host.h"
 #include "dbt/page-state.h"
 #include "kernel/console.h"
+#include "kernel/framebuffer.h"
 #include "kernel/irq.h"
 #include "kernel/lib/exit-codes.h"
 #include "kernel/lib/log.h"
@@ -23,6 +24,7 @@
 #include "kernel/x86.h"
 
 #define TICK_HZ    1000
+#define FRAME_HZ   25
 #define ESCAPE     0x01 /* Ctrl-A */
 #define NO_BYTE    (-1)
 
@@ -36,6 +38,8 @@ static struct {
     int pending_byte;        /* read from the console, not yet taken by the guest's UART */
     bool escaped;
     bool monitor_wanted;
+    bool frame_due;          /* the framebuffer has been written, and it is time to show it */
+    unsigned frame_ticks;
     bool console_taken;      /* by the monitor: what is typed is not the guest's */
 } machine;
 
@@ -124,6 +128,10 @@ static void tick(void)
 
     page_state_tick();
     vmachine_tick(&machine.vm, now);
+    if (++machine.frame_ticks >= TICK_HZ / FRAME_HZ) {
+        machine.frame_ticks = 0;
+        machine.frame_due = framebuffer_dirty();
+    }
     if (!machine.console_taken) {
         poll_console();
     }
@@ -177,6 +185,7 @@ int machine_irq_ack(void)
 
 void machine_stop(void)
 {
+    framebuffer_update();
     machine.console_taken = true;
     machine.deadline_ns = 0;
 }
@@ -216,22 +225,43 @@ void machine_outport(uint16_t port, unsigned size, uint32_t value)
 
 /* ---- the CPU's side of interrupts (dbt/host.h) ---- */
 
-bool cpu_has_work(struct CPUState *cpu)
+static bool irq_due(const struct CPUState *cpu)
 {
-    return (cpu->interrupt_request && cpu->env.eflags & IF_MASK) || machine.monitor_wanted;
+    return cpu->interrupt_request && cpu->env.eflags & IF_MASK;
 }
 
-bool cpu_exec_interrupt(struct CPUState *cpu)
+bool cpu_has_work(struct CPUState *cpu)
 {
-    if (unlikely(machine.monitor_wanted)) {
+    return irq_due(cpu) || machine.monitor_wanted || machine.frame_due;
+}
+
+/* What waits for the guest to be between two instructions, but is none of its business. */
+static void serve_host(struct CPUState *cpu)
+{
+    if (machine.frame_due) {
+        machine.frame_due = false;
+        framebuffer_update();
+    }
+    if (machine.monitor_wanted) {
         machine.monitor_wanted = false;
         machine.console_taken = true;
         monitor_enter();
         machine.console_taken = false;
         cpu->debug.resume = cpu_debug_active(&cpu->debug);
-        return true;
     }
-    if (!cpu->interrupt_request || !(cpu->env.eflags & IF_MASK) || cpu_debug_holds_irq(&cpu->debug)) {
+}
+
+bool cpu_exec_interrupt(struct CPUState *cpu)
+{
+    if (unlikely(machine.monitor_wanted || machine.frame_due)) {
+        bool replaced = machine.monitor_wanted; /* the state may be another one now */
+
+        serve_host(cpu);
+        if (replaced) {
+            return true;
+        }
+    }
+    if (!irq_due(cpu) || cpu_debug_holds_irq(&cpu->debug)) {
         return false;
     }
     int vector = machine_irq_ack();
@@ -242,7 +272,13 @@ bool cpu_exec_interrupt(struct CPUState *cpu)
 
 void cpu_halt_wait(struct CPUState *cpu)
 {
-    while (!cpu_has_work(cpu) && cpu->exit_request == CPU_RUNNING) {
+    const uint64_t pc = cpu->env.eip;
+
+    while (!irq_due(cpu) && cpu->exit_request == CPU_RUNNING) {
+        serve_host(cpu);
+        if (cpu->env.eip != pc) {
+            return; /* the monitor has put the guest elsewhere */
+        }
         cpu_idle();
         profile_idle();
     }

@@ -123,7 +123,7 @@ _Noreturn void kernel_main(void)
         }
     }
     guest_symbols_init(&boot_info, &conf);
-    value = run_guest(&conf, &load.start);
+    value = run_guest(&conf, &load, &boot_info.fb);
     stat_print();
     if (conf.exit == CONF_EXIT_MONITOR) {
         monitor_prompt(value);

@@ -12,6 +12,7 @@
 #include "kernel/cpu.h"
 #include "kernel/debug.h"
 #include "kernel/exit.h"
+#include "kernel/framebuffer.h"
 #include "kernel/guest-symbols.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -191,11 +192,11 @@ static void set_smc_policy(const struct conf *conf)
     };
 }
 
-int run_guest(const struct conf *conf, const struct guest_start *start)
+int run_guest(const struct conf *conf, const struct load *load, const struct boot_framebuffer *screen)
 {
     struct CPUState *cpu = &cpu0;
 
-    if (create_cpu(cpu, conf, start) < 0) {
+    if (create_cpu(cpu, conf, &load->start) < 0) {
         printk("guest: not enough memory for translation beside `memory` = %lu MiB with `cache` = %lu MiB; lower one\n",
                conf->memory >> 20, conf->cache >> 20);
         return EXIT_LOAD_ERROR;
@@ -207,6 +208,9 @@ int run_guest(const struct conf *conf, const struct guest_start *start)
     }
     set_smc_policy(conf);
     self_check_init();
+    if (load->fb.addr) {
+        framebuffer_start(screen, load->fb.addr);
+    }
     monitor_guest_init();
     monitor_debug_init();
     monitor_snapshot_init();

@@ -11,8 +11,8 @@
 /* The one virtual CPU. */
 struct CPUState *vcpu0(void);
 
-/* Run the loaded guest to its end and print why it ended. Returns the value for port 0xf4. */
-int run_guest(const struct conf *conf, const struct guest_start *start);
+/* Run the loaded guest to its end and print why it ended. screen: the host's. Returns the value for port 0xf4. */
+int run_guest(const struct conf *conf, const struct load *load, const struct boot_framebuffer *screen);
 
 /* The paging registers of the guest as the walker wants them. */
 void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp);

@@ -7,7 +7,7 @@ payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-fo
             smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault smc-decoder smc-descriptor smc-device-write \
             smc-monitor smc-serialize smc-state-image
 
-payloads += debug-regs debug-target dirty-target
+payloads += debug-regs debug-target dirty-target framebuffer
 
 payload-lib-objs := crt0.o start.o console.o case.o fpu.o string.o trap-entry.o trap.o page.o irq.o snippet.o random-code.o random-run.o smc.o printf.o
 

@@ -227,3 +227,56 @@ def snapshot(runner, test, factor):
         end_rounds(d)
 
     return converse(runner, test, factor, talk)
+
+
+def expected_pixel(x, y):
+    return (255, 0, 0) if 200 <= x < 300 and 300 <= y < 320 else (x & 255, y & 255, (x ^ y) & 255)
+
+
+def wrong_pixels(screen, pixel):
+    """How many of a sample of pixels are not pixel(x, y), and the first of them."""
+    width, height, data = screen
+    wrong, first = 0, None
+    for y in range(0, height, 7):
+        for x in range(0, width, 5):
+            got = tuple(data[(y * width + x) * 3:(y * width + x) * 3 + 3])
+            if got != pixel(x, y):
+                wrong += 1
+                first = first or (x, y, got, pixel(x, y))
+    return wrong, first
+
+
+def framebuffer(runner, test, factor):
+    """QEMU's screen shows what the guest has drawn; the second time only pages of the rectangle were copied."""
+    def shows(d, pixel):
+        while True:  # a frame takes its time
+            wrong, first = wrong_pixels(d.m.screendump(), pixel)
+            if not wrong:
+                return
+            if time.monotonic() > d.deadline:
+                raise AssertionError(f"{wrong} pixels are wrong, first {first}")
+            d.m.pump(0.3)
+
+    def talk(d):
+        shape = d.expect(rb"framebuffer (\d+)x(\d+) pitch (\d+)\s")
+        d.expect(rb"picture drawn")
+        width, height, _ = d.m.screendump()
+        equal("shape", (width, height), (int(shape[1]), int(shape[2])))
+        shows(d, lambda x, y: (x & 255, y & 255, (x ^ y) & 255))
+        if test.engine == "translate":
+            d.pause()
+            before = d.ask("stat", rb"fb_frames=(\d+).*?fb_pages=(\d+)")
+            d.go()
+        d.m.send(b"x")
+        d.expect(rb"rectangle drawn")
+        shows(d, expected_pixel)
+        if test.engine == "translate":
+            d.pause()
+            after = d.ask("stat", rb"fb_frames=(\d+).*?fb_pages=(\d+)")
+            copied, frames = int(after[2]) - int(before[2]), int(after[1]) - int(before[1])
+            if not 1 <= copied <= 40 * frames:  # 20 lines, each on at most two pages
+                raise AssertionError(f"{copied} pages copied in {frames} frames")
+            d.go()
+        d.m.send(b"x")
+
+    return converse(runner, test, factor, talk)

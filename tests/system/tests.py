@@ -179,6 +179,10 @@ def monitor_tests():
     yield Test("debugger/translate", "payloads/debug-target.elf", special=debugger.debug, timeout=20)
     yield Test("debugger/translate/uefi", "payloads/debug-target.elf", boot="uefi", special=debugger.debug, timeout=30)
     yield Test("dirty-log/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.dirty_log, timeout=20)
+    for engine in ("native", "translate"):
+        yield Test(f"framebuffer/{engine}/uefi", "payloads/framebuffer.elf", engine, boot="uefi", timeout=40,
+                   special=debugger.framebuffer, qemu_extra=("-device", "VGA"))
+    yield Test("framebuffer/none", "payloads/framebuffer.elf", expect=("^no framebuffer$",))
     yield Test("snapshot/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.snapshot, timeout=20)
 
 
