@@ -141,6 +141,41 @@ static void many_in_block(void)
     each_heat(make_many, check_many);
 }
 
+/*
+ * mov $2, %ecx; 1: mov %rdi, 1b(%rip); dec %ecx; jnz 1b; ret, where rdi holds the code of `mov %rsi, data(%rip)`: the second pass
+ * stores another register to data on the same page. What executed the first pass alone must not execute the second.
+ */
+#define RETARGET_AT 5 /* offset of 1: */
+static uint8_t *make_retarget(uint8_t *page)
+{
+    uint8_t *p = EMIT(page, 0xb9, 2, 0, 0, 0, 0x48, 0x89, 0x3d);
+
+    p = emit32(p, (uint32_t)-7);
+    EMIT(p, 0xff, 0xc9, 0x75, 0xf5, INSN_RET);
+    return page;
+}
+
+static unsigned check_retarget(const struct smc_code *c, uint64_t value)
+{
+    uint8_t *data = c->code + 1024 + 8 * value;
+    uint8_t insn[8];
+    uint64_t new_insn, found;
+
+    EMIT(emit32(EMIT(insn, 0x48, 0x89, 0x35), (uint32_t)(data - (c->code + RETARGET_AT + 7))), 0xff);
+    memcpy(&new_insn, insn, 8);
+    emit64(data, 0);
+    run_code(c, new_insn, 0x1234567800 + value);
+    memcpy(&found, data, 8);
+    CHECK_EQ(found, 0x1234567800 + value);
+    emit64(data, 0); /* what is restored ends before it */
+    return 4;
+}
+
+static void retargets_itself(void)
+{
+    each_heat_restored(make_retarget, check_retarget);
+}
+
 /* Code runs; the page is data for a while; then other code: each phase sees its own bytes, and data takes no faults. */
 static void page_reused(void)
 {
@@ -182,6 +217,7 @@ int main(void)
         {"counter-in-immediate", counter_in_immediate},
         {"rewrite-around", rewrite_around},
         {"many-in-block", many_in_block},
+        {"retargets-itself", retargets_itself},
         {"page-reused", page_reused},
     };
     return run_smc_cases("smc-own-insn", cases, ARRAY_SIZE(cases));
