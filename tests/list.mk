@@ -7,7 +7,7 @@ test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
 test-tb-objs := tests/host/test-tb.o $(tb-maint-objs)
 test-tb-inval-objs := tests/host/test-tb-inval.o $(tb-maint-objs)
 test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
-test-tb-model-objs := tests/host/test-tb-model.o $(tb-maint-objs)
+test-tb-model-objs := tests/host/test-tb-model.o tests/host/tb-model.o $(tb-maint-objs)
 
 # the hosted build: dbt/ as a Linux process
 hosted-objs = tests/host/dbt-host.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)

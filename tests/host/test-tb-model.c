@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * TB maintenance against a naive model: random links, jumps, writes, mapping changes and flushes,
- * the complete state compared after each. The model knows no lists and no extents, only which TBs
- * own which byte of memory. Every path that is interesting has a counter and must have been taken.
+ * the complete state compared after each. Every path that is interesting has a counter and must have been taken.
  * Environment: TB_MODEL_SEED, TB_MODEL_STEPS for longer runs.
  */
-#include "tests/host/tb-fake.h"
+#include "tests/host/tb-model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,179 +15,6 @@
 #include <cmocka.h>
 
 #include "dbt/host.h"
-
-#define TBS       128u /* before the code buffer is full and must be flushed */
-#define PHYS      10u  /* physical pages */
-#define VIRT      24u  /* virtual pages on them */
-#define WORDS     (TBS / 64)
-#define NONE      (-1)
-#define LOG_LIMIT 32u
-
-/* What the model knows. Indices are those of the pool. */
-static struct {
-    bool live[TBS];
-    uint64_t pc[TBS];
-    unsigned size[TBS], flags[TBS], cflags[TBS];
-    unsigned page[TBS][2]; /* physical page of the first byte and of the last */
-    bool crosses[TBS];
-    int dest[TBS][TB_MAX_JMP];
-    bool executed[TBS][TB_MAX_JMP]; /* the jump was made as an executor makes it: between TBs that were just looked up */
-    bool global[TBS];
-    bool logged[2][TBS][TB_MAX_JMP]; /* [1]: as a jump between global pages */
-    unsigned nr_logged[2];
-    uint64_t owner[PHYS * PAGE_SIZE][WORDS]; /* for each byte: the live TBs it is part of */
-    bool is_protected[PHYS];
-    uint64_t killed;
-} model;
-
-/* Proof that the interesting paths were taken. */
-#define PATHS(X)                                                                                   \
-    X(link)                                                                                        \
-    X(link_crossing)                                                                               \
-    X(link_twice_on_page) X(link_equal) X(lookup_hit) X(lookup_wrong_page2) X(chain)               \
-        X(chain_cross_page) X(chain_refused) X(chain_log_full) X(chain_to_dead) X(chain_from_dead) \
-            X(fast_hit) X(fast_many) X(fast_map_miss) X(fast_map_false_positive) X(fast_walk_miss) \
-                X(fast_no_tb) X(fast_no_memory) X(range_hit) X(range_many_pages) X(range_miss)     \
-                    X(hit_by_second_half) X(hit_other_page_lower) X(hit_other_page_higher)         \
-                        X(hit_twice_on_page) X(current_hit) X(current_missed) X(jump_in_undone)    \
-                            X(jump_out_undone) X(unlink_cross_page) X(unlinked_jump)               \
-                                X(unlinked_dead_entry) X(left_lazily_protected) X(unprotect)       \
-                                    X(kill_one) X(has_code) X(has_no_code) X(flush) X(remap)       \
-                                        X(reboot) X(switch_space) X(chain_global)                  \
-                                            X(chain_in_both_logs) X(unlink_spares_global)     \
-                                                X(no_longer_global) X(chain_executed)
-enum path {
-#define X(name) PATH_##name,
-    PATHS(X)
-#undef X
-        PATH_COUNT
-};
-static const char *const path_name[] = {
-#define X(name) #name,
-    PATHS(X)
-#undef X
-};
-static uint64_t path[PATH_COUNT];
-#define TOOK(name)        (path[PATH_##name]++)
-#define TOOK_IF(name, by) (path[PATH_##name] += (by))
-
-static uint64_t rng_state;
-
-static uint64_t rnd(uint64_t below)
-{
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return rng_state % below;
-}
-
-/* ---- the model ---- */
-
-static uint64_t model_byte_addr(unsigned i, unsigned b)
-{
-    unsigned off = (model.pc[i] & ~PAGE_MASK) + b;
-
-    return off < PAGE_SIZE ? model.page[i][0] * PAGE_SIZE + off
-                           : model.page[i][1] * PAGE_SIZE + (off - PAGE_SIZE);
-}
-
-static void model_own(unsigned i, bool own)
-{
-    for (unsigned b = 0; b < model.size[i]; b++) {
-        uint64_t *word = &model.owner[model_byte_addr(i, b)][i / 64];
-        *word = own ? *word | BIT(i % 64) : *word & ~BIT(i % 64);
-    }
-}
-
-static bool model_has_code(unsigned page)
-{
-    for (unsigned i = 0; i < fake.tbs; i++) {
-        if (model.live[i] && (model.page[i][0] == page || model.page[i][1] == page)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int model_lookup(uint64_t pc, unsigned flags, unsigned cflags)
-{
-    unsigned va = pc >> PAGE_SHIFT;
-
-    for (unsigned i = 0; i < fake.tbs; i++) {
-        if (model.live[i] && model.pc[i] == pc && model.flags[i] == flags &&
-            model.cflags[i] == cflags && model.page[i][0] == fake.va_to_page[va]) {
-            if (!model.crosses[i] || model.page[i][1] == fake.va_to_page[va + 1]) {
-                return (int)i;
-            }
-            TOOK(lookup_wrong_page2);
-        }
-    }
-    return NONE;
-}
-
-static void model_kill(unsigned i)
-{
-    model_own(i, false);
-    model.live[i] = false;
-    model.killed++;
-    for (unsigned j = 0; j < fake.tbs; j++) {
-        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-            if (model.dest[j][n] == (int)i) {
-                model.dest[j][n] = NONE;
-                TOOK(jump_in_undone);
-            }
-        }
-    }
-    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-        TOOK_IF(jump_out_undone, model.dest[i][n] != NONE);
-        model.dest[i][n] = NONE;
-    }
-}
-
-static void model_unprotect_if_empty(unsigned page)
-{
-    if (model.is_protected[page] && !model_has_code(page)) {
-        model.is_protected[page] = false;
-        TOOK(unprotect);
-    }
-}
-
-static void note_hit(unsigned i, unsigned page)
-{
-    unsigned other = model.page[i][0] == page ? model.page[i][1] : model.page[i][0];
-
-    if (model.crosses[i]) {
-        TOOK_IF(hit_by_second_half, model.page[i][1] == page && other != page);
-        TOOK_IF(hit_other_page_lower, other < page);
-        TOOK_IF(hit_other_page_higher, other > page);
-        TOOK_IF(hit_twice_on_page, other == page);
-        TOOK_IF(left_lazily_protected, other != page && !model_has_code(other));
-    }
-}
-
-/* A write to bytes of one page. Returns the number of TBs it kills; *current tells whether that one
- * was among them. */
-static unsigned model_write(uint64_t start, uint64_t last, int current, bool *current_hit)
-{
-    uint64_t victims[WORDS] = {0};
-    unsigned hits = 0;
-
-    for (uint64_t addr = start; addr <= last; addr++) {
-        for (unsigned w = 0; w < WORDS; w++) {
-            victims[w] |= model.owner[addr][w];
-        }
-    }
-    for (unsigned i = 0; i < TBS; i++) {
-        if (victims[i / 64] & BIT(i % 64)) {
-            model_kill(i);
-            note_hit(i, start >> PAGE_SHIFT);
-            *current_hit |= (int)i == current;
-            hits++;
-        }
-    }
-    model_unprotect_if_empty(start >> PAGE_SHIFT);
-    return hits;
-}
 
 /* ---- comparison ---- */
 
@@ -257,63 +83,6 @@ static void op_reboot(void)
     TOOK(reboot);
 }
 
-static void model_link(unsigned i, uint64_t pc, unsigned size, unsigned flags, unsigned cflags)
-{
-    unsigned va = pc >> PAGE_SHIFT;
-
-    model.live[i] = true;
-    model.pc[i] = pc;
-    model.size[i] = size;
-    model.flags[i] = flags;
-    model.cflags[i] = cflags;
-    model.crosses[i] = (pc & ~PAGE_MASK) + size > PAGE_SIZE;
-    model.page[i][0] = fake.va_to_page[va];
-    model.page[i][1] = model.crosses[i] ? fake.va_to_page[va + 1] : model.page[i][0];
-    model.dest[i][0] = model.dest[i][1] = NONE;
-    model.global[i] = fake.va_global[va] && (!model.crosses[i] || fake.va_global[va + 1]);
-    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-        model.logged[0][i][n] = model.logged[1][i][n] = false;
-    }
-    model_own(i, true);
-    TOOK(link);
-    TOOK_IF(link_crossing, model.crosses[i]);
-    TOOK_IF(link_twice_on_page, model.crosses[i] && model.page[i][0] == model.page[i][1]);
-}
-
-static unsigned random_size(void)
-{
-    return rnd(16) ? 1 + rnd(40) : 1 + rnd(600);
-}
-
-/* Of a new TB. The bytes of its first page decide whether it runs on into the second: as long as one of them lives, others do too. */
-static unsigned model_size(uint64_t pc, unsigned flags, unsigned cflags)
-{
-    for (unsigned i = 0; i < fake.tbs; i++) {
-        if (model.live[i] && model.pc[i] == pc && model.flags[i] == flags && model.cflags[i] == cflags &&
-            model.page[i][0] == fake.va_to_page[pc >> PAGE_SHIFT]) {
-            return model.size[i];
-        }
-    }
-    return random_size();
-}
-
-/* Is all of the TB on pages that are global as they are mapped now? */
-static bool model_global_now(unsigned i)
-{
-    unsigned va = model.pc[i] >> PAGE_SHIFT;
-
-    return fake.va_global[va] && (!model.crosses[i] || fake.va_global[va + 1]);
-}
-
-/* Would the TB be found where the mapping is now? */
-static bool model_reachable(unsigned i)
-{
-    unsigned va = model.pc[i] >> PAGE_SHIFT;
-
-    return model.page[i][0] == fake.va_to_page[va] &&
-           (!model.crosses[i] || model.page[i][1] == fake.va_to_page[va + 1]);
-}
-
 /* What the executor does: look up, else generate; remember the result in the jump cache. */
 static void op_execute(void)
 {
@@ -358,35 +127,6 @@ static void op_execute(void)
     cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc)] = tb;
 }
 
-static bool model_may_chain(unsigned from, unsigned n, unsigned to)
-{
-    TOOK_IF(chain_to_dead, !model.live[to]);
-    TOOK_IF(chain_from_dead, !model.live[from]);
-    if (!model.live[from] || !model.live[to] || model.dest[from][n] != NONE ||
-        ((model.cflags[from] | model.cflags[to]) & CF_NO_GOTO_TB)) {
-        TOOK(chain_refused);
-        return false;
-    }
-    if (model.pc[from] >> PAGE_SHIFT == model.pc[to] >> PAGE_SHIFT &&
-        model.page[from][0] == model.page[to][0] && !model.crosses[to]) {
-        return true;
-    }
-    bool global = model.global[from] && model.global[to];
-
-    if (!model.logged[global][from][n]) {
-        if (model.nr_logged[global] == LOG_LIMIT) {
-            TOOK(chain_log_full);
-            return false;
-        }
-        TOOK_IF(chain_in_both_logs, model.logged[!global][from][n]);
-        model.logged[global][from][n] = true;
-        model.nr_logged[global]++;
-    }
-    TOOK_IF(chain_global, global);
-    TOOK(chain_cross_page);
-    return true;
-}
-
 static void op_chain(void)
 {
     if (!fake.tbs) {
@@ -403,21 +143,6 @@ static void op_chain(void)
         TOOK_IF(chain_executed, model.executed[from][n]);
     }
     tb_add_jump(&fake.pool[from], (int)n, &fake.pool[to]);
-}
-
-static void model_unlink(unsigned log)
-{
-    for (unsigned i = 0; i < fake.tbs; i++) {
-        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-            if (model.logged[log][i][n]) {
-                TOOK_IF(unlinked_jump, model.dest[i][n] != NONE);
-                TOOK_IF(unlinked_dead_entry, !model.live[i]);
-                model.dest[i][n] = NONE;
-                model.logged[log][i][n] = false;
-            }
-        }
-    }
-    model.nr_logged[log] = 0;
 }
 
 static void op_unlink_cross_page(bool all)
