@@ -59,10 +59,18 @@ def visit_monitor(shell):
     """Into the monitor and back while a job runs, which goes on afterwards; and a pause is a pause."""
     shell.run("{ while :; do i=$((i+1)); echo $i >/tmp/n; done & }")
     shell.m.send(ESCAPE + b"c")
-    for command, pattern in ((b"", rb"the guest is paused"), (b"regs", rb"rip [0-9a-f]{16} .*cr0 "), (b"stat", rb"nd-stat "),
-                             (b"tb", rb"[1-9]\d* translation blocks"), (b"page 0x1000000", rb"page 0x1000000: write-tracked"),
+    shell.expect(rb"the guest is paused.*\(nd\) ")
+    paused = []
+    for _ in range(2):
+        shell.m.send(b"regs\n")
+        paused.append(shell.expect(rb"rax [0-9a-f]{16}.*rip [0-9a-f]{16} .*\(nd\) ")[0])
+        time.sleep(0.3)
+    if paused[0] != paused[1]:
+        raise Wrong("the guest's registers change while it is paused")
+    for command, pattern in ((b"stat", rb"nd-stat "), (b"tb", rb"[1-9]\d* translation blocks"),
+                             (b"page 0x1000000", rb"page 0x1000000: write-tracked"),
                              (b"check", rb"check: 0 violations in TB lists, 0 in shadow tables")):
-        shell.m.send(command + b"\n" if command else b"")
+        shell.m.send(command + b"\n")
         shell.expect(pattern)
         shell.expect(rb"\(nd\) ")
     shell.m.send(b"continue\n")
