@@ -258,7 +258,7 @@ def shell_tests():
     without = {c: " ".join((LINUX, *(o for o in CRUTCHES if o != c))) for c in CRUTCHES}
     yield Test("shell/kaslr", cmdline=without["nokaslr"], special=linux.ends_with("poweroff -f"), expect=off, **common)
     yield Test("shell/pti", cmdline=without["nopti"] + " pti=on", special=linux.ends_with("reboot -f"),
-               status=by_monitor("reset"), expect=("page tables isolation: force enabled", "guest reset"), **common)
+               status=by_monitor("reset"), expect=("page tables isolation: force enabled", "guest reset"), **dict(common, timeout=180))
     yield Test("shell/mitigations", cmdline=without["mitigations=off"], special=linux.ends_with("halt -f"),
                status=by_monitor("halted"), expect=("Retpoline|IBRS", "System halted", "guest halted"), **common)
     yield Test("shell/smp-alternatives", cmdline=without["noreplace-smp"], special=linux.ends_with("poweroff -f"),
