@@ -179,7 +179,7 @@ endef
 $(foreach t,$(host-tests),$(eval $(call host_test_rule,$(t))))
 host-programs := $(addprefix $(B)/tests/,$(host-tests))
 
-.PHONY: FORCE help setup kernel efi media guests image bundle run test check host-tests bench clean print-dbt-objs
+.PHONY: FORCE help setup kernel efi media guests image bundle run test check host-tests bench bench-guard bench-accept clean print-dbt-objs
 FORCE:
 
 help:
@@ -217,6 +217,13 @@ bench:
 	@$(MAKE) --no-print-directory media $(bench-prerequisites)
 	-@$(MAKE) --no-print-directory guests $(B)/guests/vmlinux
 	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH)
+
+# The performance guard (.ci/run), and its new expectations.
+guard-prerequisites := $(B)/kernel.elf $(B)/payloads/bench-work.elf $(B)/payloads/bench-nano.elf
+bench-guard: $(guard-prerequisites)
+	@$(PYTHON) tests/bench/guard.py --build $(B)
+bench-accept: $(guard-prerequisites)
+	@$(PYTHON) tests/bench/guard.py --build $(B) --accept
 
 # For .ci/checks.
 print-dbt-objs:

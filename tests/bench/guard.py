@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The performance guard: executed instructions, translated / native, of bench-work and bench-nano, against the committed ones of
+expected.json. Instruction counts are exact (-icount), so a loss of more than 3 % is a change of the project, not of the weather.
+
+  guard.py            compare; last line "N passed, N failed[, N skipped]"
+  guard.py --accept   write the present values to expected.json (make bench-accept)
+
+With another QEMU or compiler than expected.json was made with, nothing can be compared: all is skipped, and said."""
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # nothing is written outside build/
+
+from report import COUNTED, Settings
+
+import nano
+import work
+
+EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.json")
+LOSS = 0.03
+# Which layer a measurement is of; workloads not named here are copied code and direct jumps.
+LAYERS = {
+    "indirect branches": ["fib", "tree", "interp", "icall", "sort", "call+ret", "indirect-call", "fib-20"],
+    "exits: sensitive instructions": ["cpuid", "in-0x61", "pushf+popf", "int-0x80+iret", "syscall+sysret"],
+    "inline: virtual interrupt flag": ["cli+sti", "rdtsc"],
+    "paging: faults, fills, flushes": ["page-fault-skip", "page-fault-map", "invlpg+touch", "cr3+touch-16"],
+    "self-modifying code": ["store-beside-1", "store-beside-50", "smc-hit-1", "smc-hit-50"],
+    "translation": ["cold-insn"],
+}
+
+
+def layer_of(name):
+    return next((layer for layer, names in LAYERS.items() if name in names), "copied code, direct jumps")
+
+
+def first_line(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+
+
+def tools():
+    """What the counts depend on besides the project."""
+    return {"qemu": first_line("qemu-system-x86_64", "--version"), "compiler": first_line("gcc", "--version")}
+
+
+def measure(settings):
+    """{name: translated / native}"""
+    ratios = {}
+    native, ours = (work.one_run(settings, mode, True, 0) for mode in ("native", "translate"))
+    ratios.update({name: ours[name][1] / native[name][1] for name in native})
+    native, ours = (nano.one_run(settings, mode, COUNTED) for mode in ("native", "translate"))
+    ratios.update({name: ours[name][0] / native[name][0] for name in native})
+    return ratios
+
+
+def accept(found):
+    with open(EXPECTED, "w", encoding="ascii") as f:
+        json.dump({"tools": tools(), "ratios": {name: round(value, 4) for name, value in found.items()}}, f, indent=1)
+        f.write("\n")
+    print(f"{len(found)} ratios written to {os.path.relpath(EXPECTED)}")
+
+
+def compare(found, expected):
+    """Prints what moved; returns the names that have lost."""
+    lost = []
+    for name, was in expected.items():
+        now = found.get(name)
+        if now is None:
+            print(f"FAILED {name}: no result")
+            lost.append(name)
+        elif now > was * (1 + LOSS):
+            print(f"FAILED {name}: {was:.2f} -> {now:.2f} times native, {now / was - 1:+.1%}; layer: {layer_of(name)}")
+            lost.append(name)
+        elif now < was * (1 - LOSS):
+            print(f"ok     {name}: {was:.2f} -> {now:.2f} times native, {now / was - 1:+.1%}: better; make bench-accept keeps it")
+    for name in found.keys() - expected.keys():
+        print(f"ok     {name}: new, {found[name]:.2f} times native; make bench-accept adds it")
+    return lost
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--accept", action="store_true")
+    options = parser.parse_args()
+    settings = Settings(options.build, 1, False)
+    if options.accept:
+        accept(measure(settings))
+        return 0
+    with open(EXPECTED, encoding="ascii") as f:
+        expected = json.load(f)
+    if expected["tools"] != tools():
+        print(f"expected.json was made with {expected['tools']}, here is {tools()}: nothing to compare")
+        print(f"0 passed, 0 failed, {len(expected['ratios'])} skipped")
+        return 0
+    lost = compare(measure(settings), expected["ratios"])
+    print(f"{len(expected['ratios']) - len(lost)} passed, {len(lost)} failed")
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
