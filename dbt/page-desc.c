@@ -156,6 +156,61 @@ static void page_bitmap_set(uint8_t *map, unsigned first, unsigned last)
     }
 }
 
+bool tb_range_in_hole(const struct TranslationBlock *tb, tb_page_addr_t start, tb_page_addr_t last)
+{
+    for (unsigned h = 0; h < tb->nr_holes; h++) {
+        tb_page_addr_t hole = tb->page_addr[0] + tb->hole[h].off;
+
+        if (start >= hole && last < hole + tb->hole[h].len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned tb_find_change(const struct TranslationBlock *tb, unsigned n, unsigned *last)
+{
+    unsigned first_off, last_off, first = tb->size;
+
+    tb_page_extent(tb, n, &first_off, &last_off);
+    unsigned len = last_off - first_off + 1;
+    unsigned skip = n ? tb->size - len : 0;
+    tb_page_addr_t addr = (tb->page_addr[n] & PAGE_MASK) + first_off;
+    const uint8_t *now = code_page_bytes(addr);
+    const uint8_t *then = tb_guest_bytes(tb) + skip;
+
+    if (memcmp(now, then, len) == 0) {
+        return first;
+    }
+    for (unsigned i = 0; i < len; i++) {
+        if (now[i] != then[i] && !tb_range_in_hole(tb, addr + i, addr + i)) {
+            first = MIN(first, skip + i);
+            *last = skip + i;
+        }
+    }
+    return first;
+}
+
+/* All bytes of half n, but for holes: those are data. Only a TB of one page has any. */
+static void bitmap_add_tb(uint8_t *map, const struct TranslationBlock *tb, unsigned n)
+{
+    unsigned first, last;
+
+    tb_page_extent(tb, n, &first, &last);
+    unsigned begin = first;
+    for (unsigned h = 0; h < tb->nr_holes; h++) {
+        unsigned hole = begin + tb->hole[h].off;
+
+        if (hole > first) {
+            page_bitmap_set(map, first, hole - 1);
+        }
+        first = hole + tb->hole[h].len;
+    }
+    if (first <= last) {
+        page_bitmap_set(map, first, last);
+    }
+}
+
 bool page_bitmap_test(const uint8_t *map, unsigned first, unsigned last)
 {
     for (unsigned i = first / 8; i <= last / 8; i++) {
@@ -189,11 +244,8 @@ void build_page_bitmap(struct PageDesc *pd)
         return;
     }
     for (uintptr_t link = pd->first_tb; link; link = *page_next_of_link(link)) {
-        unsigned first, last;
-
         tb_list_steps++;
-        tb_page_extent(tb_of_link(link), n_of_link(link), &first, &last);
-        page_bitmap_set(pd->code_bitmap, first, last);
+        bitmap_add_tb(pd->code_bitmap, tb_of_link(link), n_of_link(link));
     }
 }
 
@@ -210,10 +262,7 @@ void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n)
     tb->page_next[n] = pd->first_tb;
     pd->first_tb = tb_link(tb, n);
     if (pd->code_bitmap) {
-        unsigned first, last;
-
-        tb_page_extent(tb, n, &first, &last);
-        page_bitmap_set(pd->code_bitmap, first, last);
+        bitmap_add_tb(pd->code_bitmap, tb, n);
     }
 }
 

@@ -13,6 +13,7 @@
  */
 #include "dbt/page-state.h"
 
+#include "dbt/data-imm.h"
 #include "dbt/host.h"
 #include "dbt/tb-internal.h"
 #include "kernel/lib/conf.h"
@@ -27,6 +28,7 @@ struct smc_policy smc_policy = {
     .self_check_hits = CONF_SMC_SELF_CHECK_HITS,
     .quiet_ticks = CONF_SMC_QUIET_TICKS,
     .bulk_faults = CONF_SMC_BULK_FAULTS,
+    .data_imm_hits = CONF_SMC_DATA_IMM_HITS,
 };
 
 static uint32_t ticks;                    /* host ticks; written by page_state_tick() alone */
@@ -198,21 +200,18 @@ void page_state_pin(struct CPUState *cpu, tb_page_addr_t addr)
     if (pd->state.kind == PAGE_SELF_CHECK) {
         leave_self_check(cpu, pd);
     }
+    kill_all(cpu, addr & PAGE_MASK, 0); /* those that load immediates, too */
 }
 
 /* ---- checks that fail ---- */
 
-/* Does half n of tb lie where it did, with the bytes that were translated? */
-static bool half_is_unchanged(struct CPUState *cpu, const struct TranslationBlock *tb, unsigned n)
+/* Does half n of tb lie where it did? */
+static bool half_is_there(struct CPUState *cpu, const struct TranslationBlock *tb, unsigned n)
 {
     unsigned first, last;
 
     tb_page_extent(tb, n, &first, &last);
-    unsigned len = last - first + 1;
-    unsigned skip = n ? tb->size - len : 0;
-    tb_page_addr_t addr = (tb->page_addr[n] & PAGE_MASK) + first;
-
-    return probe_page_addr_code(cpu, tb->pc + skip) == addr && memcmp(code_page_bytes(addr), tb_guest_bytes(tb) + skip, len) == 0;
+    return probe_page_addr_code(cpu, n ? (tb->pc & PAGE_MASK) + PAGE_SIZE : tb->pc) == (tb->page_addr[n] & PAGE_MASK) + first;
 }
 
 void self_check_failed(struct CPUState *cpu, struct TranslationBlock *tb)
@@ -221,7 +220,14 @@ void self_check_failed(struct CPUState *cpu, struct TranslationBlock *tb)
 
     CPU_STAT(cpu, self_check_fail);
     for (unsigned n = 0; n < 2 && tb->page_addr[n] != TB_PAGE_ADDR_INVALID; n++) {
-        differs |= !half_is_unchanged(cpu, tb, n);
+        unsigned last, first = tb_find_change(tb, n, &last);
+
+        differs |= first != tb->size || !half_is_there(cpu, tb, n);
+        if (first != tb->size) {
+            spin_lock(&tb_invalidate_lock);
+            data_imm_note(cpu, tb, first, last);
+            spin_unlock(&tb_invalidate_lock);
+        }
     }
     tb_phys_invalidate(tb, TB_PAGE_ADDR_INVALID);
     for (unsigned n = 0; n < 2 && !differs; n++) {

@@ -15,6 +15,7 @@ struct smc_policy {
     uint32_t self_check_faults; /* write faults that hit no TB, until a page's TBs check themselves; 0 = never */
     uint32_t self_check_hits;   /* the same for faults that hit one; 0 = never */
     uint32_t quiet_ticks;       /* host ticks without a write, until the page is protected again */
+    uint32_t data_imm_hits;     /* writes to just an immediate, until it is loaded from memory; 0 = never */
     uint32_t bulk_faults;       /* faults at ascending addresses, until the page is given up to them; 0 = never */
 };
 extern struct smc_policy smc_policy;

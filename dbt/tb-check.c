@@ -6,8 +6,6 @@
  */
 #include "dbt/tb-internal.h"
 
-#include "dbt/host.h"
-#include "kernel/lib/string.h"
 
 #define VIOLATION(...) (log_line("tb", "violated: " __VA_ARGS__), 1)
 
@@ -24,12 +22,11 @@ static bool tb_is_dead(const struct TranslationBlock *tb)
 /* ---- pages ---- */
 
 /* I8, for one half on a protected page: memory holds what was translated. */
-static int check_bytes(const struct TranslationBlock *tb, unsigned n, unsigned first, unsigned last)
+static int check_bytes(const struct TranslationBlock *tb, unsigned n)
 {
-    unsigned len = last - first + 1;
+    unsigned last;
 
-    if (tb->self_check & BIT(n) ||
-        memcmp(code_page_bytes((tb->page_addr[n] & PAGE_MASK) + first), tb_guest_bytes(tb) + (n ? tb->size - len : 0), len) == 0) {
+    if (tb->self_check & BIT(n) || tb_find_change(tb, n, &last) == tb->size) {
         return 0;
     }
     return VIOLATION("I8: half %u of TB pc=%#llx is not what memory holds", n, pc_of(tb));
@@ -60,9 +57,10 @@ static int check_page_list(const struct PageDesc *pd, tb_page_addr_t page_addr)
             errors += VIOLATION("I2: half %u of TB pc=%#llx is neither protected nor checked", n, pc_of(tb));
         }
         tb_page_extent(tb, n, &first, &last);
-        errors += check_bytes(tb, n, first, last);
+        errors += check_bytes(tb, n);
         for (unsigned i = first; pd->code_bitmap && i <= last; i++) {
-            if (!page_bitmap_test(pd->code_bitmap, i, i)) {
+            if (!page_bitmap_test(pd->code_bitmap, i, i) &&
+                !tb_range_in_hole(tb, page_addr + i, page_addr + i)) {
                 errors += VIOLATION("byte map of page %#llx lacks TB pc=%#llx",
                                     (unsigned long long)page_addr, pc_of(tb));
                 break;

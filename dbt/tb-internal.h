@@ -66,6 +66,12 @@ void page_unlock_tb(struct PageDesc *pd[2]);
 /* Bytes of half n of tb, as offsets in its page, both inclusive. */
 void tb_page_extent(const struct TranslationBlock *tb, unsigned n, unsigned *first, unsigned *last);
 
+/* Does [start, last] lie within one of tb's holes? */
+bool tb_range_in_hole(const struct TranslationBlock *tb, tb_page_addr_t start, tb_page_addr_t last);
+/* The first byte of half n, holes apart, that is another one in memory, as offset in tb; tb->size if all are equal. *last: the
+ * last such byte. */
+unsigned tb_find_change(const struct TranslationBlock *tb, unsigned n, unsigned *last);
+
 void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n);
 /* hint: the link that points to (tb, n), if the caller knows it, else NULL; a wrong hint is
  * noticed. */

@@ -7,6 +7,7 @@
  */
 #include "dbt/tb-internal.h"
 
+#include "dbt/data-imm.h"
 #include "dbt/page-state.h"
 
 #include "kernel/lib/errno.h"
@@ -23,6 +24,7 @@ int tb_maint_init(void)
 {
     page_desc_init();
     page_state_init();
+    data_imm_init();
     tb_cross_page_reset();
     return tb_htable_init();
 }
@@ -282,9 +284,14 @@ static unsigned tb_invalidate_phys_page_range__locked(struct CPUState *cpu, stru
 
         tb_list_steps++;
         tb_page_extent(tb, n, &tb_first, &tb_last);
-        if (page_addr + tb_first > last || page_addr + tb_last < start) {
+        if (page_addr + tb_first > last || page_addr + tb_last < start ||
+            tb_range_in_hole(tb, start, last)) {
             prev = &tb->page_next[n];
             continue;
+        }
+        if (start >= tb->page_addr[0] && page_addr + tb_last >= last) {
+            data_imm_note(cpu, tb, (unsigned)(start - tb->page_addr[0]),
+                          (unsigned)(last - tb->page_addr[0]));
         }
         hits++;
         *current_modified |= tb == current_tb;

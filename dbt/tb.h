@@ -28,7 +28,14 @@ typedef ram_addr_t tb_page_addr_t; /* offset in guest RAM; in the hosted build o
 #define HF_CS64_MASK   0x8u
 
 #define TB_MAX_INSNS 64u
+#define TB_MAX_HOLES 4u
 #define TB_MAX_JMP   2u
+
+/* Bytes that a TB loads when it is executed: a write to nothing else hits it not. Only in a TB of one page; ascending. */
+struct tb_hole {
+    uint16_t off; /* from tb->pc */
+    uint8_t len;
+};
 
 /*
  * A tagged TB pointer, (uintptr_t)tb | n: which of the pointed-to TB's links (page 0/1, jump 0/1) continues the list.
@@ -49,6 +56,8 @@ struct TranslationBlock {
     uint32_t search_len;
     uint16_t body_off;        /* host offset of the first guest instruction: behind the check, if there is one */
     uint8_t self_check;       /* bit n: its bytes on page n are compared with memory at every entry (page-state.h) */
+    uint8_t nr_holes;
+    struct tb_hole hole[TB_MAX_HOLES];
 
     struct TranslationBlock *hash_next; /* tb_htable bucket; valid while the TB is in the table */
     bool hashed;

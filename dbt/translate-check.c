@@ -46,6 +46,20 @@ bool insn_may_store(const struct insn *insn)
     return !exact;
 }
 
+void emit_guest_code_operand(struct DisasContext *s, unsigned reg, uint64_t va)
+{
+    uint8_t field = (uint8_t)((reg & 7) << 3);
+
+    if (fits_simm32(va)) {
+        emit8(&s->e, field | 4);
+        emit8(&s->e, 0x25);
+        emit32(&s->e, (uint32_t)va);
+    } else {
+        emit8(&s->e, field | 5);
+        emit_rel32(&s->e, va);
+    }
+}
+
 /* mov(zx) va, %rcx */
 static void emit_read_guest(struct check *c, uint64_t va, unsigned width)
 {
@@ -56,12 +70,8 @@ static void emit_read_guest(struct check *c, uint64_t va, unsigned width)
     if (!c->near) {
         emit8(e, 0x8a); /* disp32(%rdx) */
         emit32(e, (uint32_t)(va - c->base));
-    } else if (fits_simm32(va)) {
-        emit_bytes(e, "\x0c\x25", 2);
-        emit32(e, (uint32_t)va);
     } else {
-        emit8(e, 0x0d);
-        emit_rel32(e, va);
+        emit_guest_code_operand(c->s, R_ECX, va);
     }
 }
 
@@ -108,11 +118,12 @@ static void emit_stretch(struct check *c, uint32_t off, uint32_t len)
 {
     const uint8_t *bytes = insn_bytes(c->s, 0);
     uint64_t pc = c->s->tb->pc;
+    const uint32_t begin = off;
 
     while (len) {
         unsigned width = c->near && len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
 
-        if (len == 3 && off >= 1) { /* one more byte than there is to compare, but of this TB */
+        if (len == 3 && off > begin) { /* once more a byte that has been compared */
             width = 4;
             off--;
             len++;
@@ -123,7 +134,20 @@ static void emit_stretch(struct check *c, uint32_t off, uint32_t len)
     }
 }
 
-static bool reaches(const struct DisasContext *s, uint64_t va)
+/* The first half, but for what is loaded when it is executed. Holes ascend, and only a TB of one page has any. */
+static void emit_around_holes(struct check *c, uint32_t len)
+{
+    const struct TranslationBlock *tb = c->s->tb;
+    uint32_t off = 0;
+
+    for (unsigned h = 0; h < tb->nr_holes; h++) {
+        emit_stretch(c, off, tb->hole[h].off - off);
+        off = tb->hole[h].off + tb->hole[h].len;
+    }
+    emit_stretch(c, off, len - off);
+}
+
+bool guest_code_reachable(const struct DisasContext *s, uint64_t va)
 {
     int64_t rel = (int64_t)(va - s->e.base);
 
@@ -140,7 +164,7 @@ void emit_self_check(struct DisasContext *s)
     if (!tb->self_check) {
         return;
     }
-    c.near = reaches(s, tb->pc) && reaches(s, tb->pc + tb->size);
+    c.near = guest_code_reachable(s, tb->pc) && guest_code_reachable(s, tb->pc + tb->size);
     c.spilled = (uint16_t)(BIT(R_ECX) | (!c.near || tb->size >= 8 ? BIT(R_EDX) : 0));
     add_run(s, RUN_GLUE, RUN_BOUNDARY, 0, 0);
     emit_spill(s, R_ECX);
@@ -152,7 +176,7 @@ void emit_self_check(struct DisasContext *s)
         emit_mov_imm(&s->e, R_EDX, c.base);
     }
     if (tb->self_check & 1) {
-        emit_stretch(&c, 0, half0);
+        emit_around_holes(&c, half0);
     }
     if (tb->self_check & 2) {
         emit_stretch(&c, half0, tb->size - half0);

@@ -54,6 +54,13 @@ void emit_operand_at(struct emit *e, const struct insn *in, const uint8_t *bytes
 /* A register that neither the instruction nor `taken` names, fit for emit_operand_at(). R_NONE if there is none. */
 unsigned pick_operand_scratch(const struct insn *in, uint32_t taken);
 
+/* ---- translate-check.c ---- */
+
+/* Can guest code at va be read without a base register? */
+bool guest_code_reachable(const struct DisasContext *s, uint64_t va);
+/* ModRM and what follows for a register and the memory operand at va, which is reachable; nothing may follow it. */
+void emit_guest_code_operand(struct DisasContext *s, unsigned reg, uint64_t va);
+
 /* ---- translate-sens.c ---- */
 
 void emit_sens(struct DisasContext *s, unsigned i);

@@ -6,6 +6,7 @@
  * writes the guest's stack, and needs no reserved register: it spills to the vCPU page. Must not look at guest
  * registers, nor at guest memory other than code bytes.
  */
+#include "dbt/data-imm.h"
 #include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
 
@@ -122,6 +123,9 @@ static void emit_insn(struct DisasContext *s, unsigned i)
     if (s->tb->cflags & CF_ALIAS && emit_alias_store(s, i)) {
         return;
     }
+    if (s->tb->nr_holes && emit_imm_load(s, i)) {
+        return;
+    }
     switch (insn->kind) {
     case INSN_COPY:
         emit_copy(s, i);
@@ -167,6 +171,7 @@ int translator_emit(struct DisasContext *s)
     reset_exits(tb);
     tb->size = s->insn_off[last] + s->insn[last].len;
     tb->icount = s->num_insns;
+    find_holes(s);
     emit_self_check(s);
     for (unsigned i = 0; i < s->num_insns; i++) {
         emit_insn(s, i);

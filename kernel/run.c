@@ -189,6 +189,7 @@ static void set_smc_policy(const struct conf *conf)
         .self_check_hits = conf->smc_self_check_hits,
         .quiet_ticks = conf->smc_quiet_ticks,
         .bulk_faults = conf->smc_bulk_faults,
+        .data_imm_hits = conf->smc_data_imm_hits,
     };
 }
 

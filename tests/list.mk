@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 include tests/payloads/list.mk tests/bench/list.mk
 
-tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o tests/host/tb-fake.o tests/host/log.o
+tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
+                 dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
 host-tests += test-tb test-tb-inval test-tb-smp test-tb-model test-page-state
 test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
 test-tb-objs := tests/host/test-tb.o $(tb-maint-objs)

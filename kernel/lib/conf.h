@@ -17,6 +17,7 @@ enum conf_switch { CONF_ON, CONF_OFF };
 #define CONF_SMC_SELF_CHECK_HITS   0
 #define CONF_SMC_QUIET_TICKS       50
 #define CONF_SMC_BULK_FAULTS       4
+#define CONF_SMC_DATA_IMM_HITS     8
 
 struct conf {
     char guest[64];    /* path on the ESP; default "guest" */
@@ -32,7 +33,7 @@ struct conf {
     uint32_t timeout;  /* seconds; 0 = none (key `timeout`) */
     uint32_t adaptive; /* enum conf_switch: pages of code may change state */
     uint32_t precise;  /* enum conf_switch: a store to the running block ends it */
-    uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults; /* dbt/page-state.h */
+    uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits; /* dbt/page-state.h */
 };
 
 void conf_defaults(struct conf *conf);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dbt/data-imm.h"
 #include "dbt/host.h"
 
 struct fake fake;
@@ -45,6 +46,7 @@ struct TranslationBlock *fake_tb(uint64_t pc, unsigned size, uint32_t flags, uin
     tb->size = size;
     tb->hashed = false;
     tb->self_check = 0;
+    tb->nr_holes = 0;
     tb->tc.ptr = 0x40000000 + i * 256;
     tb->tc.size = 128;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
@@ -189,4 +191,10 @@ bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr)
     ASSERT(fake.is_sampled[page_addr >> PAGE_SHIFT]);
     fake.is_dirty[page_addr >> PAGE_SHIFT] = false;
     return dirty;
+}
+
+/* The zeros that all TBs are made of have no immediates. */
+bool imm_can_be_loaded(const struct insn *insn)
+{
+    return false;
 }

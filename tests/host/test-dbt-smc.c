@@ -35,7 +35,8 @@ static void print_stats(unsigned count)
                  {"pages to self-checks", STAT_page_self_check},
                  {"back", STAT_page_reprotect},
                  {"bulk", STAT_page_bulk},
-                 {"checks failed", STAT_self_check_fail}};
+                 {"checks failed", STAT_self_check_fail},
+                 {"data immediates", STAT_data_imm}};
 
     printf("%u programs:", count);
     for (unsigned i = 0; i < ARRAY_SIZE(shown); i++) {
@@ -98,6 +99,7 @@ static int setup_eager(void **state)
     smc_policy.self_check_hits = 1;
     smc_policy.quiet_ticks = 1;
     smc_policy.bulk_faults = 2;
+    smc_policy.data_imm_hits = 1;
     return 0;
 }
 

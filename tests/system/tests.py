@@ -103,7 +103,7 @@ PAYLOADS = {
 # Page states (docs/smc-states.md): none, and at every opportunity.
 ADAPTIVE = {
     "off": "adaptive=off",
-    "eager": "smc_self_check_faults=1 smc_self_check_hits=1 smc_quiet_ticks=1 smc_bulk_faults=2",
+    "eager": "smc_self_check_faults=1 smc_self_check_hits=1 smc_quiet_ticks=1 smc_bulk_faults=2 smc_data_imm_hits=1",
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
 

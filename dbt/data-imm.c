@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counts the writes that hit just an immediate. Must not translate. A forgotten or a stale entry costs a little speed, never
+ * correctness: a TB carries its own list of what it loads (TranslationBlock.hole).
+ */
+#include "dbt/data-imm.h"
+
+#include "dbt/page-state.h"
+#include "kernel/lib/log.h"
+
+#define SITES 256u /* power of two */
+
+/* Direct-mapped by address. Lock: tb_invalidate_lock for writing; read by the CPU that translates. */
+static struct imm_site {
+    tb_page_addr_t addr; /* of the immediate's first byte */
+    uint8_t len;         /* bytes; 0 = empty */
+    uint16_t hits;
+} sites[SITES];
+
+void data_imm_init(void)
+{
+    memset(sites, 0, sizeof(sites));
+}
+
+static struct imm_site *site_of(tb_page_addr_t addr)
+{
+    return &sites[(addr ^ (addr >> 8) ^ (addr >> 16)) & (SITES - 1)];
+}
+
+static bool is_enough(const struct imm_site *site)
+{
+    return smc_policy.adaptive && smc_policy.data_imm_hits && site->hits >= smc_policy.data_imm_hits;
+}
+
+bool data_imm_is_hot(tb_page_addr_t addr, unsigned len)
+{
+    const struct imm_site *site = site_of(addr);
+
+    return site->addr == addr && site->len == len && is_enough(site);
+}
+
+static void count_hit(struct CPUState *cpu, tb_page_addr_t addr, unsigned len)
+{
+    struct imm_site *site = site_of(addr);
+
+    if (site->addr != addr || site->len != len) {
+        *site = (struct imm_site){.addr = addr, .len = (uint8_t)len};
+    }
+    if (is_enough(site)) {
+        return; /* a TB that starts in the middle of the instruction: it dies every time */
+    }
+    site->hits++;
+    if (is_enough(site)) {
+        if (cpu) {
+            CPU_STAT(cpu, data_imm);
+        }
+        LOG(SMC, "immediate at %llx, %u bytes, is data", (unsigned long long)addr, len);
+    }
+}
+
+void data_imm_note(struct CPUState *cpu, const struct TranslationBlock *tb, unsigned first, unsigned last)
+{
+    const uint8_t *bytes = tb_guest_bytes(tb);
+    struct insn insn;
+
+    if (!smc_policy.adaptive || !smc_policy.data_imm_hits || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+        return;
+    }
+    for (unsigned off = 0; off <= first; off += insn.len) {
+        if (insn_decode(&insn, bytes + off, MIN(tb->size - off, (unsigned)INSN_MAX_LEN)) != DECODE_OK || !insn.len) {
+            return;
+        }
+        if (first >= off + insn.imm_off && last < off + insn.imm_off + insn.imm_size && imm_can_be_loaded(&insn)) {
+            count_hit(cpu, tb->page_addr[0] + off + insn.imm_off, insn.imm_size);
+            return;
+        }
+    }
+}
