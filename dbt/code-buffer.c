@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The code cache: bump allocation of code, slots, TBs and search data, so that TBs are sorted by host address by
- * construction and look-up by host PC is a binary search. Written through the monitor's alias with 8-byte stores only, and no
- * data lies beside code: a page of code is written once, in order. Does not know what the code means.
+ * construction; look-up by host PC begins at the first TB of a granule of code and goes on linearly. Written through the
+ * monitor's alias with 8-byte stores only, and no data lies beside code: a page of code is written once, in order. Does not
+ * know what the code means.
  */
 #include "dbt/code-buffer.h"
 
@@ -16,6 +17,7 @@
 #define TB_CHUNKS      8192u
 #define PAD_MAX        64u /* a landing pad before the TB */
 #define GUEST_BYTES_MAX (TB_MAX_INSNS * INSN_MAX_LEN + 8)
+#define GRANULE_SHIFT   7   /* 128 bytes of code: a few TBs, of at least 8 bytes each */
 
 /* Owner: the CPU that translates, under the exclusive right to translate (one CPU now); lifetime: for ever. */
 static struct {
@@ -25,6 +27,7 @@ static struct {
     uint32_t slots_used;
     size_t nr_tbs;
     struct TranslationBlock *chunk[TB_CHUNKS];
+    uint32_t *granule; /* 1 + index of the first TB with a byte in it; 0 = none */
     struct tb_run *runs;
     uint32_t runs_used, runs_max;
     uint64_t miss_stub, miss_exit;
@@ -93,7 +96,8 @@ int code_buffer_init(void)
     ASSERT(fits_simm32(cb.r.vcpu_addr) && fits_simm32(cb.r.table_addr));
     cb.runs_max = cb.r.code_size / 8;
     cb.runs = dbt_zalloc(cb.runs_max * sizeof(*cb.runs));
-    if (!cb.runs) {
+    cb.granule = dbt_zalloc((cb.r.code_size >> GRANULE_SHIFT) * sizeof(*cb.granule));
+    if (!cb.runs || !cb.granule) {
         return -ENOMEM;
     }
     e.base = cb.r.code_exec;
@@ -127,6 +131,7 @@ uint64_t code_buffer_used(void)
 
 void code_buffer_reset(void)
 {
+    memset(cb.granule, 0, ((cb.code_used >> GRANULE_SHIFT) + 1) * sizeof(*cb.granule));
     cb.code_used = cb.code_start;
     cb.slots_used = 1; /* slot 0 means "none" in TranslationBlock.jmp_slot */
     cb.nr_tbs = 0;
@@ -154,6 +159,16 @@ struct TranslationBlock *tcg_tb_alloc(void)
     return tb;
 }
 
+/* The newest TB has its code at [off, off + len). */
+static void granule_mark(uint32_t off, uint32_t len)
+{
+    for (uint32_t g = off >> GRANULE_SHIFT; g <= (off + len - 1) >> GRANULE_SHIFT; g++) {
+        if (!cb.granule[g]) {
+            cb.granule[g] = (uint32_t)cb.nr_tbs;
+        }
+    }
+}
+
 void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
 {
     ASSERT(tb == tb_at(cb.nr_tbs) && tb->tc.ptr == code_buffer_next());
@@ -166,6 +181,7 @@ void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
     cb.runs_used += ALIGN_UP((uint32_t)tb->size, (uint32_t)sizeof(s->run[0])) / sizeof(s->run[0]);
     cb.slots_used = s->next_slot;
     cb.nr_tbs++;
+    granule_mark((uint32_t)(tb->tc.ptr - cb.r.code_exec), tb->tc.size);
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
         if (tb->jmp_slot[n]) {
             cb.r.slots_rw[tb->jmp_slot[n]] = tb->tc.ptr + tb->jmp_reset_offset[n];
@@ -191,22 +207,22 @@ struct TranslationBlock *tb_at(size_t i)
 
 struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc)
 {
-    size_t lo = 0;
-    size_t hi = cb.nr_tbs;
+    uint64_t off = host_pc - cb.r.code_exec;
 
-    while (lo < hi) { /* first TB above host_pc */
-        size_t mid = lo + (hi - lo) / 2;
-        if (tb_at(mid)->tc.ptr <= host_pc) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    if (lo == 0) {
+    if (off >= cb.code_used) {
         return NULL;
     }
-    struct TranslationBlock *tb = tb_at(lo - 1);
-    return host_pc - tb->tc.ptr < tb->tc.size ? tb : NULL;
+    for (size_t i = cb.granule[off >> GRANULE_SHIFT]; i && i <= cb.nr_tbs; i++) {
+        struct TranslationBlock *tb = tb_at(i - 1);
+
+        if (host_pc < tb->tc.ptr) {
+            break; /* between TBs: a landing pad, a stub */
+        }
+        if (host_pc - tb->tc.ptr < tb->tc.size) {
+            return tb;
+        }
+    }
+    return NULL;
 }
 
 const struct tb_run *tb_find_run(const struct TranslationBlock *tb, uint64_t host_pc)

@@ -47,7 +47,10 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
         tb = tb_gen_code(cpu, pc, flags, cflags);
     } else if (!cpu->code_page_global || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
         /* Was global when it was made; what is cached of it by address must not outlive the present mapping. */
-        tb->global = false;
+        if (tb->global) {
+            jump_table_remove(tb); /* it is in the log of global ones */
+            tb->global = false;
+        }
     }
     if (tb) {
         *slot = tb;
@@ -149,8 +152,8 @@ static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
     if (!tb) {
         panic("exit from host pc %llx, which is no translation", (unsigned long long)host_pc);
     }
-    cpu_restore_state(cpu, host_pc - 1);
     const struct tb_run *run = tb_find_run(tb, host_pc - 1);
+    cpu_restore_state_from(cpu, tb, run, host_pc - 1);
     switch (run->kind) {
     case RUN_EXIT_JMP:
         env->eip = tb->jmp_target_pc[run->arg];
@@ -290,11 +293,12 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
         case HOST_EV_FAULT:
             CPU_STAT(cpu, exit_fault);
             memcpy(saved, cpu->env.regs, sizeof(saved));
-            if (!cpu_restore_state(cpu, ev.host_pc)) {
+            tb = tcg_tb_lookup(ev.host_pc);
+            if (!tb) {
                 panic("fault %u at host pc %llx, which is no translation (address %llx, error %x)", ev.vector,
                       (unsigned long long)ev.host_pc, (unsigned long long)ev.fault_addr, ev.error_code);
             }
-            tb = tcg_tb_lookup(ev.host_pc);
+            cpu_restore_state_from(cpu, tb, tb_find_run(tb, ev.host_pc), ev.host_pc);
             if (handle_fault(cpu, &ev, tb) != FAULT_RETRY) {
                 return;
             }

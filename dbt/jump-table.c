@@ -21,11 +21,11 @@
 
 #define LOG_MAX 8192u
 
-/* Owner: the CPU that translates. The entries in use, so that a flush need not touch the whole table. */
+/* Owner: the CPU that translates. The entries in use, so that a flush need not touch more: [1] those of global TBs. */
 static struct {
     struct TranslationBlock *tb[LOG_MAX];
     unsigned used; /* > LOG_MAX: overflowed, sweep all */
-} filled[2];
+} filled[2][2];
 
 static bool tb_is_user(const struct TranslationBlock *tb)
 {
@@ -39,40 +39,44 @@ static void sweep(uint64_t *table)
     }
 }
 
-void jump_table_init(void)
+static void sweep_view(bool user)
 {
-    for (int user = 0; user < 2; user++) {
-        sweep(jump_table_rw(user));
-        filled[user].used = 0;
-    }
+    sweep(jump_table_rw(user));
+    filled[user][0].used = filled[user][1].used = 0;
 }
 
-static void flush_view(bool user, bool all)
+void jump_table_init(void)
+{
+    sweep_view(false);
+    sweep_view(true);
+}
+
+static void flush_log(bool user, bool global)
 {
     uint64_t *table = jump_table_rw(user);
-    unsigned kept = 0;
 
-    if (filled[user].used > LOG_MAX) {
-        sweep(table);
-        filled[user].used = 0;
+    if (filled[user][global].used > LOG_MAX) {
+        sweep_view(user);
         return;
     }
-    for (unsigned i = 0; i < filled[user].used; i++) {
-        struct TranslationBlock *tb = filled[user].tb[i];
+    for (unsigned i = 0; i < filled[user][global].used; i++) {
+        const struct TranslationBlock *tb = filled[user][global].tb[i];
 
-        if (!all && tb->global) {
-            filled[user].tb[kept++] = tb;
-        } else if (table[(uint16_t)tb->pc] == tb->pad) {
+        if (table[(uint16_t)tb->pc] == tb->pad) {
             table[(uint16_t)tb->pc] = code_buffer_miss_stub();
         }
     }
-    filled[user].used = kept;
+    filled[user][global].used = 0;
 }
 
 void jump_table_flush(bool all)
 {
-    flush_view(false, all);
-    flush_view(true, all);
+    for (int user = 0; user < 2; user++) {
+        flush_log(user, false);
+        if (all) {
+            flush_log(user, true);
+        }
+    }
 }
 
 /* lea disp32(%rcx), %rcx */
@@ -147,11 +151,11 @@ void jump_table_add(struct TranslationBlock *tb)
         }
     }
     jump_table_rw(user)[index] = tb->pad;
-    if (filled[user].used < LOG_MAX) {
-        filled[user].tb[filled[user].used] = tb;
+    if (filled[user][tb->global].used < LOG_MAX) {
+        filled[user][tb->global].tb[filled[user][tb->global].used] = tb;
     }
-    if (filled[user].used <= LOG_MAX) {
-        filled[user].used++;
+    if (filled[user][tb->global].used <= LOG_MAX) {
+        filled[user][tb->global].used++;
     }
 }
 

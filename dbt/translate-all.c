@@ -207,12 +207,9 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
     return linked;
 }
 
-enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host_pc, uint64_t *pc, uint16_t *spilled)
+static enum guest_pc_state run_guest_pc(const struct TranslationBlock *tb, const struct tb_run *run, uint64_t host_pc,
+                                        uint64_t *pc, uint16_t *spilled)
 {
-    if (!tb) {
-        return GUEST_PC_NONE;
-    }
-    const struct tb_run *run = tb_find_run(tb, host_pc);
     uint32_t host_off = (uint32_t)(host_pc - tb->tc.ptr);
 
     *spilled = run->spilled;
@@ -228,6 +225,11 @@ enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host
     }
 }
 
+enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host_pc, uint64_t *pc, uint16_t *spilled)
+{
+    return tb ? run_guest_pc(tb, tb_find_run(tb, host_pc), host_pc, pc, spilled) : GUEST_PC_NONE;
+}
+
 bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc)
 {
     const struct tb_run *run = tb ? tb_find_run(tb, host_pc) : NULL;
@@ -235,27 +237,34 @@ bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc)
     return run && run->kind == RUN_GLUE && run->arg & RUN_FETCH;
 }
 
-bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc)
+void cpu_restore_state_from(struct CPUState *cpu, const struct TranslationBlock *tb, const struct tb_run *run,
+                            uint64_t host_pc)
 {
-    struct TranslationBlock *tb = tcg_tb_lookup(host_pc);
     uint64_t rdi = cpu->env.regs[R_EDI], rcx = cpu->env.regs[R_ECX];
     uint16_t spilled;
 
-    if (tb_guest_pc(tb, host_pc, &cpu->env.eip, &spilled) == GUEST_PC_NONE) {
-        return false;
+    run_guest_pc(tb, run, host_pc, &cpu->env.eip, &spilled);
+    for (unsigned bits = spilled; bits; bits &= bits - 1) {
+        unsigned r = (unsigned)__builtin_ctz(bits);
+
+        cpu->env.regs[r] = cpu->vp->spill[r];
     }
-    for (unsigned r = 0; r < 16; r++) {
-        if (spilled & BIT(r)) {
-            cpu->env.regs[r] = cpu->vp->spill[r];
-        }
-    }
-    const struct tb_run *run = tb_find_run(tb, host_pc);
     if (run->kind == RUN_GLUE && run->arg & RUN_STRING) { /* some elements are done */
         cpu->env.regs[R_EDI] += rdi - cpu->vp->alias;
         if (spilled & BIT(R_ECX)) {
             cpu->env.regs[R_ECX] -= cpu->vp->alias_count - rcx;
         }
     }
+}
+
+bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc)
+{
+    const struct TranslationBlock *tb = tcg_tb_lookup(host_pc);
+
+    if (!tb) {
+        return false;
+    }
+    cpu_restore_state_from(cpu, tb, tb_find_run(tb, host_pc), host_pc);
     return true;
 }
 

@@ -37,6 +37,8 @@ bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc);
 /* Make env exact for the guest instruction at host_pc (not in a tail): eip, and registers from their spill slots.
  * False if host_pc is in no TB. */
 bool cpu_restore_state(struct CPUState *cpu, uint64_t host_pc);
+/* The same if host_pc's TB and run are known. */
+void cpu_restore_state_from(struct CPUState *cpu, const struct TranslationBlock *tb, const struct tb_run *run, uint64_t host_pc);
 
 /* Fetch and decode the guest instruction at pc; *bytes points to its bytes, perhaps in copy[INSN_MAX_LEN]. False with
  * cpu->exception_index set if the fetch faults. */

@@ -14,7 +14,6 @@ void asm_offsets(void)
     DEFINE(TF_CR2, offsetof(struct trap_frame, cr2));
     DEFINE(TRAP_STUB_SIZE, TRAP_STUB_SIZE);
 
-    DEFINE(VR_GPR, offsetof(struct vcpu_regs, gpr));
     DEFINE(VR_RIP, offsetof(struct vcpu_regs, rip));
     DEFINE(VR_RFLAGS, offsetof(struct vcpu_regs, rflags));
     DEFINE(VR_CR2, offsetof(struct vcpu_regs, cr2));

@@ -200,11 +200,9 @@ void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_eve
     struct CPUX86State *env = &cpu->env;
 
     host_load_root(shadow_root(env->cpl == 3 ? VIEW_USER : VIEW_KERNEL));
-    memcpy(r.gpr, env->regs, sizeof(r.gpr));
     r.rip = host_pc;
     r.rflags = (env->eflags & EFLAGS_HW_MASK) | USER_RFLAGS_FIXED | (step ? TF_MASK : 0);
-    int vector = cpu_enter(&r);
-    memcpy(env->regs, r.gpr, sizeof(r.gpr));
+    int vector = cpu_enter(&r, env->regs);
     env->eflags = (env->eflags & ~(uint64_t)EFLAGS_HW_MASK) | (r.rflags & EFLAGS_HW_MASK);
     ev->host_pc = r.rip;
     if (vector == CPU_ENTER_SYSCALL || vector == EXCP03_INT3) {

@@ -5,7 +5,9 @@
  *     ...            caller's frame
  *     return address
  *     rbp rbx r12 r13 r14 r15
- *     r              struct vcpu_regs *          <- tss.rsp0, 16-byte aligned
+ *     -              alignment
+ *     r              struct vcpu_regs *
+ *     gpr            uint64_t *                  <- tss.rsp0, 16-byte aligned
  *     ss rsp rflags cs rip                          CPU
  *     error code, vector                            trap stub
  *     rdi                                           user_trap
@@ -16,7 +18,7 @@
  */
 #include "asm-offsets.h"
 
-#define GPR(n) (VR_GPR + 8 * (n))
+#define GPR(n) (8 * (n))
 
     .text
     .globl cpu_enter
@@ -28,16 +30,19 @@ cpu_enter:
     push %r13
     push %r14
     push %r15
+    push %rax
     push %rdi
+    push %rsi
     mov %rsp, %gs:PC_RSP0
     pushq $SEL_USER_SS
-    pushq GPR(4)(%rdi)
+    pushq GPR(4)(%rsi)
     mov VR_RFLAGS(%rdi), %rax
     and $USER_RFLAGS_ALLOWED, %eax
     or $USER_RFLAGS_FIXED, %eax
     push %rax
     pushq $SEL_USER_CS
     pushq VR_RIP(%rdi)
+    mov %rsi, %rdi
     mov GPR(0)(%rdi), %rax
     mov GPR(1)(%rdi), %rcx
     mov GPR(2)(%rdi), %rdx
@@ -80,18 +85,19 @@ cpu_enter:
 user_trap:
     swapgs
     push %rdi
-    mov 64(%rsp), %rdi          /* r */
+    mov 64(%rsp), %rdi          /* gpr */
     SAVE_GPRS
-    popq VR_VECTOR(%rdi)
-    popq VR_ERROR_CODE(%rdi)
-    popq VR_RIP(%rdi)
+    mov 64(%rsp), %rsi          /* r */
+    popq VR_VECTOR(%rsi)
+    popq VR_ERROR_CODE(%rsi)
+    popq VR_RIP(%rsi)
     add $8, %rsp                /* cs */
-    popq VR_RFLAGS(%rdi)
+    popq VR_RFLAGS(%rsi)
     popq GPR(4)(%rdi)
     add $8, %rsp                /* ss */
     mov %cr2, %rax
-    mov %rax, VR_CR2(%rdi)
-    mov VR_VECTOR(%rdi), %eax
+    mov %rax, VR_CR2(%rsi)
+    mov VR_VECTOR(%rsi), %eax
     jmp leave
 
     .globl syscall_entry        /* rcx = rip, r11 = rflags; FMASK has cleared IF, TF, DF and AC */
@@ -101,18 +107,19 @@ syscall_entry:
     mov %rsp, %gs:PC_SCRATCH
     mov %gs:PC_RSP0, %rsp
     push %rdi
-    mov 8(%rsp), %rdi           /* r */
+    mov 8(%rsp), %rdi           /* gpr */
     SAVE_GPRS
-    mov %rcx, VR_RIP(%rdi)
-    mov %r11, VR_RFLAGS(%rdi)
+    mov 8(%rsp), %rsi           /* r */
+    mov %rcx, VR_RIP(%rsi)
+    mov %r11, VR_RFLAGS(%rsi)
     mov %gs:PC_SCRATCH, %rax
     mov %rax, GPR(4)(%rdi)
     mov $CPU_ENTER_SYSCALL, %eax
-    mov %rax, VR_VECTOR(%rdi)
+    mov %rax, VR_VECTOR(%rsi)
 
 leave:
     cld
-    add $8, %rsp                /* r */
+    add $24, %rsp               /* gpr, r, alignment */
     pop %r15
     pop %r14
     pop %r13

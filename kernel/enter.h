@@ -5,9 +5,8 @@
 
 #include "kernel/lib/types.h"
 
-/* Ring-3 state. Offsets reach the assembly through asm-offsets.h. */
+/* Ring-3 state beside the general registers. Offsets reach the assembly through asm-offsets.h. */
 struct vcpu_regs {
-    uint64_t gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8..r15, as env->regs */
     uint64_t rip;
     uint64_t rflags;
     /* out only */
@@ -25,11 +24,11 @@ struct vcpu_regs {
 
 /*
  * Enter ring 3 with *r and come back at the next trap, interrupt or `syscall`, whose vector
- * (0..255, or CPU_ENTER_SYSCALL) is returned, with interrupts off and DF clear. *r then holds all
- * registers. gpr[1] and gpr[11] mean nothing after `syscall`. A vector >= 32 is a host interrupt
+ * (0..255, or CPU_ENTER_SYSCALL) is returned, with interrupts off and DF clear. gpr[0..15] (rax rcx rdx rbx rsp rbp rsi rdi
+ * r8..r15, as env->regs) and *r then hold all registers. gpr[1] and gpr[11] mean nothing after `syscall`. A vector >= 32 is a host interrupt
  * that the caller must pass to host_irq(). NMIs are dealt with before; #MC and #DF panic. FS and GS
  * bases and all FP state are live; the caller's root (CR3) is used. r->rip must be canonical.
  */
-int cpu_enter(struct vcpu_regs *r);
+int cpu_enter(struct vcpu_regs *r, uint64_t *gpr);
 
 #endif
