@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-include tests/payloads/list.mk tests/bench/list.mk
+include tests/payloads/list.mk
 
 tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
                  dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
@@ -85,3 +85,6 @@ decode-diff-libs := -lZydis -lcapstone
 host-tests += test-track-clients test-vdev-state
 test-track-clients-objs := tests/host/test-track-clients.o tests/host/shadow-guest.o $(shadow-test-objs)
 test-vdev-state-objs := tests/host/test-vdev-state.o $(vdev-objs) tests/host/log.o
+
+# last: it links what is listed above
+include tests/bench/list.mk

@@ -50,7 +50,7 @@ $(B)/bench/host/%.o: %.S
 	@mkdir -p $(@D)
 	$(call say,HOSTAS )
 	$(Q)$(CC) $(BENCH_HOST_CFLAGS) -D__ASSEMBLER__ -c $< -o $@
-hosted-common-objs := tests/bench/hosted/text.o tests/host/dbt-host.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
+hosted-common-objs := tests/bench/hosted/text.o $(hosted-objs)
 hosted-bench-objs := tests/bench/hosted/hosted-bench.o $(addprefix tests/bench/work/,table.o integer.o vector.o calls.o strings.o)
 $(B)/bench/hosted-bench: $(addprefix $(B)/bench/host/,$(hosted-bench-objs) $(hosted-common-objs))
 $(B)/bench/hosted-scale: $(addprefix $(B)/bench/host/,tests/bench/hosted/hosted-scale.o $(hosted-common-objs))

@@ -23,6 +23,7 @@
 #define IMAGE_AT   (HOSTED_LOW_BASE + 0x100000)
 #define STACK_TOP  (HOSTED_LOW_BASE + 0xff0000)
 #define ROUNDS_MAX 101
+#define COLD_ROUNDS 5
 #define TEXT_MAX   (HOSTED_WINDOW_SIZE - 0x2000)
 
 static uint64_t cpu_ns(void)
@@ -195,7 +196,7 @@ int main(int argc, char **argv)
         }
     }
     if (argc > 3 && *argv[3] && wanted("cold", argc, argv)) {
-        bench_cold(argv[3], rounds);
+        bench_cold(argv[3], rounds < COLD_ROUNDS ? rounds : COLD_ROUNDS);
     }
     return 0;
 }
