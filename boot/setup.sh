@@ -27,6 +27,7 @@ clang:clang
 /usr/include/Zydis/Zydis.h:libzydis-dev
 /usr/include/capstone/capstone.h:libcapstone-dev
 cpio:cpio
+xz:xz-utils
 '
 bench_needs='
 gnuplot:gnuplot-nox

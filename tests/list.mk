@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 include tests/payloads/list.mk
+include tests/suites/list.mk
 
 tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
                  dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o

@@ -3,7 +3,8 @@
 """Run host test programs (cmocka) and whole stages, and add up what they say.
 
   run-all.py build/tests/test-foo "build/tests/test-bar 1000" ...     host tests, with their arguments
-  run-all.py ... --stage tests/system/run.py     also run a script that ends with a line "N passed, N failed[, N skipped]"
+  run-all.py ... --stage tests/system/run.py     also run a script that ends with a line "N passed, N failed[, N skipped]";
+                                                 --stage may be given again, and the script's arguments may follow its name
 
 The last line printed is "N passed, N failed[, N skipped]"; the exit status is 0 only if nothing failed. A program that crashes,
 times out or runs no test counts as a failure."""
@@ -66,7 +67,7 @@ def as_count(match):
 def run_stage(script):
     """A script with a summary line of its own, which is taken into account instead of shown."""
     count = None
-    with subprocess.Popen([sys.executable, script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, *shlex.split(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         for line in process.stdout:
             match = SUMMARY.match(line.strip())
