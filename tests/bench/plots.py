@@ -29,7 +29,8 @@ def block(name, rows):
 
 def bars(title, label, columns, rows, log=False):
     """rows: [name, value of each column or 'NaN']"""
-    curves = ", ".join(f"$data using {i + 2}:xtic(1) title {quote(column)}" for i, column in enumerate(columns))
+    measured = [(i, column) for i, column in enumerate(columns) if any(row[i + 1] != "NaN" for row in rows)]
+    curves = ", ".join(f"$data using {i + 2}:xtic(1) title {quote(column)}" for i, column in measured)
     return HEAD + BARS + block("data", rows) + ("set logscale y\n" if log else "set yrange [0:*]\n") + (
         f"set title {quote(title)}\nset ylabel {quote(label)}\nplot {curves}, 1 with lines lc rgb '#888888' notitle\n")
 
