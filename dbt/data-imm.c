@@ -51,6 +51,7 @@ static void count_hit(struct CPUState *cpu, tb_page_addr_t addr, unsigned len)
     }
     site->hits++;
     if (is_enough(site)) {
+        page_find(addr >> PAGE_SHIFT)->state.data_imm = true;
         if (cpu) {
             CPU_STAT(cpu, data_imm);
         }

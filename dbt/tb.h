@@ -91,6 +91,7 @@ struct page_state {
     uint8_t kind;       /* enum page_state_kind */
     uint8_t returns;    /* times it went back to PAGE_PROTECTED, saturating: the next return takes longer */
     uint8_t pinned;     /* self-checks cannot work here: stays protected */
+    uint8_t data_imm;   /* some immediate on the page has become data (data-imm.h) */
     uint8_t ascending;  /* write faults in a row, each beginning where the last one ended */
     uint16_t misses, hits; /* write faults, halved at every host tick */
     uint16_t next_off;  /* where the last write fault ended */

@@ -64,7 +64,7 @@ void find_holes(struct DisasContext *s)
     const struct PageDesc *pd = page_find(tb->page_addr[0] >> PAGE_SHIFT);
 
     tb->nr_holes = 0;
-    if (tb->page_addr[1] != TB_PAGE_ADDR_INVALID || (tb->cflags & CF_COUNT_MASK) || !pd || pd->state.pinned ||
+    if (tb->page_addr[1] != TB_PAGE_ADDR_INVALID || (tb->cflags & CF_COUNT_MASK) || !pd || !pd->state.data_imm || pd->state.pinned ||
         !guest_code_reachable(s, tb->pc) || !guest_code_reachable(s, tb->pc + tb->size)) {
         return;
     }
