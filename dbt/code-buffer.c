@@ -8,6 +8,7 @@
 #include "dbt/code-buffer.h"
 
 #include "dbt/translate-emit.h"
+#include "dbt/store-site.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
@@ -133,7 +134,7 @@ void code_buffer_reset(void)
 {
     memset(cb.granule, 0, ((cb.code_used >> GRANULE_SHIFT) + 1) * sizeof(*cb.granule));
     cb.code_used = cb.code_start;
-    cb.slots_used = 1; /* slot 0 means "none" in TranslationBlock.jmp_slot */
+    cb.slots_used = 1 + STORE_SITE_SLOTS; /* slot 0 means "none" in TranslationBlock.jmp_slot */
     cb.nr_tbs = 0;
     cb.runs_used = 0;
 }

@@ -11,6 +11,7 @@
 #include "dbt/jump-table.h"
 #include "dbt/notdirty.h"
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 
@@ -317,6 +318,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
             if (ev.kind == HOST_EV_INTERRUPT) {
                 CPU_STAT(cpu, exit_irq);
                 page_state_poll(cpu);
+                store_sites_tick(cpu);
                 if (!step && may_resume(cpu, tb)) {
                     break;
                 }

@@ -61,6 +61,9 @@ uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len);
 /* The page's bytes from addr to its end, in the monitor's address space. */
 const uint8_t *code_page_bytes(tb_page_addr_t addr);
 
+/* May stores through an alias go on unseen for as long as no TB is on the bytes: is the page tracked for nothing but code? */
+bool store_alias_may_last(tb_page_addr_t ram);
+
 /* Make the page trap writes, in every view and alias, before returning (tlb_protect_code); let it go again. */
 void tlb_protect_code(tb_page_addr_t page_addr);
 void tlb_unprotect_code(tb_page_addr_t page_addr);

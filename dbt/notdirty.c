@@ -17,6 +17,7 @@
 #include "dbt/host.h"
 #include "dbt/page-state.h"
 #include "dbt/store-form.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 
@@ -209,21 +210,22 @@ static void order_redo(struct CPUState *cpu, bool alias)
 }
 
 /* What page_unprotect() and notdirty_redo() begin with: the extent, and how the redo will be done. */
-static bool begin_store(struct CPUState *cpu, gva_t fault_va)
+static bool begin_store(struct CPUState *cpu, struct store *st, gva_t fault_va)
 {
-    struct store st;
     bool alias;
 
-    decode_store(cpu, &st);
+    decode_store(cpu, st);
     /* A redo at the store's own address that meets another page goes on so: it needs the windows it has. */
-    alias = cpu->nr_smc_ranges == 0 && plan_alias(cpu, &st);
-    find_ranges(cpu, &st, fault_va);
+    alias = cpu->nr_smc_ranges == 0 && plan_alias(cpu, st);
+    find_ranges(cpu, st, fault_va);
     return alias;
 }
 
 void notdirty_redo(struct CPUState *cpu, gva_t fault_va)
 {
-    order_redo(cpu, begin_store(cpu, fault_va));
+    struct store st;
+
+    order_redo(cpu, begin_store(cpu, &st, fault_va));
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         cpu->smc_range[i].ram = probe_page_addr_data(cpu, cpu->smc_range[i].va);
     }
@@ -248,7 +250,8 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     bool still_code = false;
     bool ours = false;
     unsigned had = cpu->nr_smc_ranges; /* not 0: the redo TB itself faulted on a page that was not known before */
-    bool alias = begin_store(cpu, fault_va);
+    struct store st;
+    bool alias = begin_store(cpu, &st, fault_va);
 
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         gva_t va = cpu->smc_range[i].va;
@@ -287,6 +290,9 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
         return UNPROTECT_RETRY;
     }
     order_redo(cpu, alias);
+    if (!any_hit && alias) {
+        store_site_miss(cpu, host_pc, &st.insn, st.write.addr, st.write.len);
+    }
     return UNPROTECT_LEAVE;
 }
 

@@ -249,6 +249,33 @@ void build_page_bitmap(struct PageDesc *pd)
     }
 }
 
+bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsigned *last)
+{
+    struct PageDesc *pd = addr == TB_PAGE_ADDR_INVALID ? NULL : page_find(page_index(addr));
+    bool is_free = false;
+
+    if (!pd) {
+        return false;
+    }
+    *first = addr & ~PAGE_MASK;
+    *last = *first + len - 1;
+    spin_lock(&pd->lock);
+    if (!pd->code_bitmap) {
+        build_page_bitmap(pd);
+    }
+    if (pd->code_bitmap && !page_bitmap_test(pd->code_bitmap, *first, *last)) {
+        is_free = true;
+        while (*first > 0 && !page_bitmap_test(pd->code_bitmap, *first - 1, *first - 1)) {
+            --*first;
+        }
+        while (*last + 1 < PAGE_SIZE && !page_bitmap_test(pd->code_bitmap, *last + 1, *last + 1)) {
+            ++*last;
+        }
+    }
+    spin_unlock(&pd->lock);
+    return is_free;
+}
+
 /* ---- lists ---- */
 
 /*

@@ -148,6 +148,12 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
         page_protect_locked(pd[n], tb->page_addr[n] & PAGE_MASK);
         ASSERT(pd[n]->is_protected || tb->self_check & BIT(n));
         tb_page_add(pd[n], tb, n);
+
+        tb_page_addr_t page = tb->page_addr[n] & PAGE_MASK;
+        unsigned first, last;
+
+        tb_page_extent(tb, n, &first, &last);
+        store_site_linked(page + first, page + last);
     }
     /* Last: the hash table never holds a TB that is not on its page lists (I1). */
     struct TranslationBlock *existing = tb_htable_insert(tb);

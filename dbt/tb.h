@@ -158,6 +158,10 @@ void tb_maint_flush(void);
 /* Does any TB have bytes on the page? And: give back protection if none has. */
 bool tb_page_has_code(tb_page_addr_t addr);
 
+/* The bytes round [addr, addr + len), within their page, that no TB has: [*first, *last] as offsets. Builds the byte map, a
+ * superset. False if a TB has some of them, or nothing is known. */
+bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsigned *last);
+
 /* Check invariants I1-I3 over all TBs and pages; returns the number of violations, each logged. For tests and `check`. */
 int tb_maint_check(struct CPUState *cpu);
 /* Call fn for each TB on the page holding addr. Debugging aid (monitor prompt). */
@@ -176,6 +180,8 @@ const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb);
 struct TranslationBlock *tcg_tb_lookup(uint64_t host_pc);
 /* Point exit n at addr in the code cache: writes the slot or patches the rel32. */
 void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr);
+/* Code has been linked that has the bytes [first, last] of RAM: no store may pass there unseen. Page locks are held. */
+void store_site_linked(tb_page_addr_t first, tb_page_addr_t last);
 /* Drop the TB from the inline look-up tables, if it is there. */
 void jump_table_remove(struct TranslationBlock *tb);
 

@@ -8,6 +8,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
+#include "dbt/store-site.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -64,6 +65,7 @@ void tb_flush(struct CPUState *cpu)
     tb_maint_flush();
     jump_table_flush(true);
     code_buffer_reset();
+    store_sites_disarm();
     memset(vpage_has_tb, 0, sizeof(vpage_has_tb));
     flush_count++;
     CPU_STAT(cpu, tb_flush);

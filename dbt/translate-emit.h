@@ -54,6 +54,14 @@ void emit_operand_at(struct emit *e, const struct insn *in, const uint8_t *bytes
 /* A register that neither the instruction nor `taken` names, fit for emit_operand_at(). R_NONE if there is none. */
 unsigned pick_operand_scratch(const struct insn *in, uint32_t taken);
 
+/* The instruction, whose operand has no index, with `index` (low) added to its address. */
+void emit_operand_indexed(struct emit *e, const struct insn *in, const uint8_t *bytes, unsigned index);
+
+/* ---- translate-site.c ---- */
+
+/* Instruction i as a hot store site. False, and nothing emitted, if it is none. */
+bool emit_site_store(struct DisasContext *s, unsigned i);
+
 /* ---- translate-check.c ---- */
 
 /* Can guest code at va be read without a base register? */

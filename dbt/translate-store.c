@@ -78,7 +78,7 @@ static void emit_prefixes(struct emit *e, const uint8_t *bytes, unsigned n)
     }
 }
 
-/* Everything up to ModRM, with base register `scratch` and no index. */
+/* Everything up to ModRM, with base register `scratch` and no index, or a low one. */
 static void emit_head(struct emit *e, const struct insn *in, const uint8_t *bytes, unsigned scratch)
 {
     unsigned lead = lead_len(in, bytes), first = in->opcode_off - lead;
@@ -90,8 +90,8 @@ static void emit_head(struct emit *e, const struct insn *in, const uint8_t *byte
         head[0] = (head[0] & ~3) | (scratch >= 8 ? 1 : 0);
     } else if (in->enc == ENC_LEGACY && scratch >= 8) {
         emit8(e, 0x41);
-    } else if (lead >= 3) {
-        head[1] |= 0x60; /* inverted X and B of three-byte VEX, XOP, EVEX */
+    } else if (lead >= 3) { /* inverted X and B of three-byte VEX, XOP, EVEX */
+        head[1] = (head[1] | 0x60) & ~(scratch >= 8 ? 0x20 : 0);
     }
     emit_bytes(e, head, lead + 1);
 }
@@ -102,6 +102,17 @@ void emit_operand_at(struct emit *e, const struct insn *in, const uint8_t *bytes
 
     emit_head(e, in, bytes, scratch);
     emit8(e, (in->modrm & 0x38) | (scratch & 7));
+    emit_bytes(e, bytes + imm, in->len - imm);
+}
+
+void emit_operand_indexed(struct emit *e, const struct insn *in, const uint8_t *bytes, unsigned index)
+{
+    unsigned imm = in->modrm_off + 1u + in->has_sib + in->disp_size;
+
+    emit_head(e, in, bytes, in->base);
+    emit8(e, (in->modrm & 0x38) | 0x84);
+    emit8(e, (uint8_t)(index << 3 | (in->base & 7)));
+    emit32(e, (uint32_t)in->disp);
     emit_bytes(e, bytes + imm, in->len - imm);
 }
 

@@ -126,6 +126,9 @@ static void emit_insn(struct DisasContext *s, unsigned i)
     if (s->tb->nr_holes && emit_imm_load(s, i)) {
         return;
     }
+    if (!(s->tb->cflags & CF_COUNT_MASK) && emit_site_store(s, i)) {
+        return;
+    }
     switch (insn->kind) {
     case INSN_COPY:
         emit_copy(s, i);

@@ -3,6 +3,7 @@
  * The fault funnel (docs/fault-funnel.md). A synchronous fault from ring 3, with the guest's state exact, is in this order: the
  * guest's own exception, a device access, a missing shadow mapping, a write to a page with code. What is none of these is our bug.
  */
+#include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/notdirty.h"
 #include "dbt/page-state.h"
@@ -17,6 +18,7 @@
 #include "mm/dirty-log.h"
 #include "mm/frame.h"
 #include "mm/host.h"
+#include "mm/layout.h"
 #include "mm/ram.h"
 #include "mm/shadow.h"
 #include "mm/track.h"
@@ -61,6 +63,11 @@ uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len)
         return 0;
     }
     return shadow_alias(cpu_view(cpu), va, off + len > PAGE_SIZE);
+}
+
+bool store_alias_may_last(tb_page_addr_t ram)
+{
+    return !(track_reasons(ram & PAGE_MASK) & ~TRACK_CODE);
 }
 
 void fault_window_open(struct CPUState *cpu)
@@ -203,6 +210,16 @@ static enum fault_result watched_access(struct CPUState *cpu, const struct host_
     return FAULT_REDO;
 }
 
+/*
+ * Glue stores through an alias that went after its memo was looked at (an interrupt came between): execute the instruction as it
+ * is. Guest code that touches the window itself does so in a copy, never in glue.
+ */
+static bool alias_is_stale(const struct host_event *ev, const struct TranslationBlock *tb)
+{
+    return ev->fault_addr - STORE_ALIAS_ADDR < STORE_ALIAS_PAGES * PAGE_SIZE && tb &&
+           tb_find_run(tb, ev->host_pc)->kind == RUN_GLUE;
+}
+
 static enum fault_result page_fault(struct CPUState *cpu, const struct host_event *ev)
 {
     unsigned access = (ev->error_code & PG_ERROR_W_MASK ? WALK_WRITE : 0) | (cpu->env.cpl == 3 ? WALK_USER : 0);
@@ -253,6 +270,11 @@ enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev
     cpu_sync_fsgs_base(cpu);
     if (ev->vector == EXCP0E_PAGE && tb_fault_is_fetch(tb, ev->host_pc)) {
         return fetch_fault(cpu, ev);
+    }
+    if (ev->vector == EXCP0E_PAGE && alias_is_stale(ev, tb)) {
+        cpu->cflags_next_tb = CF_REDO;
+        cpu->nr_smc_ranges = 0;
+        return FAULT_REDO;
     }
     if (ev->vector == EXCP0E_PAGE) {
         return page_fault(cpu, ev);

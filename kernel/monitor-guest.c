@@ -2,6 +2,7 @@
 /* Monitor commands that show the guest: registers, translation blocks, pages. They change nothing, but for `mem`. */
 #include "dbt/code-buffer.h"
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
 #include "dbt/tb.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -87,6 +88,16 @@ static void cmd_tb(char *args)
     printk("%u found\n", shown);
 }
 
+static void print_store_site(const struct store_site *s)
+{
+    printk("store site at ram %09lx, %s: %u misses, %s", s->ram, s->user ? "user" : "kernel", s->misses,
+           s->hot ? "hot" : "cold");
+    if (s->armed) {
+        printk(", passes at ram %09lx-%09lx", s->first, s->last);
+    }
+    printk("\n");
+}
+
 static void cmd_page(char *args)
 {
     uint64_t gpa;
@@ -113,6 +124,7 @@ static void cmd_page(char *args)
                pd->state.hits, pd->state.quiet, pd->state.returns, pd->state.pinned ? ", pinned" : "");
         tb_for_each_on_page(ram, print_page_tb, NULL);
     }
+    store_site_for_each(ram, print_store_site);
 }
 
 static void cmd_check(char *args)

@@ -8,6 +8,7 @@
 #include "dbt/cpu-exec.h"
 #include "dbt/host.h"
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
 #include "kernel/debug.h"
@@ -208,6 +209,7 @@ int run_guest(const struct conf *conf, const struct load *load, const struct boo
         printk("notdirty: warning: smc = check is not there yet; this run finds code changes by page protection\n");
     }
     set_smc_policy(conf);
+    store_site_threshold = conf->adaptive == CONF_ON ? conf->smc_store_sites : 0;
     self_check_init();
     if (load->fb.addr) {
         framebuffer_start(screen, load->fb.addr);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What kernel/vcpu/ needs of the machine: guest memory by address, flushes, and the hardware's mirrors of guest state. */
 #include "dbt/host.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-all.h"
 #include "kernel/debug.h"
 #include "kernel/lib/errno.h"
@@ -129,6 +130,12 @@ void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t va
 {
     guest_debug_io(cpu, port, size);
     machine_outport(port, size, value);
+}
+
+/* mm/host.h */
+void mm_alias_dropped(void)
+{
+    store_sites_disarm();
 }
 
 /*

@@ -61,6 +61,7 @@ static void half_drop(enum view view, unsigned pair, unsigned half)
     pte_write(&ptes[view][pair * 2 + half], 0);
     host_invlpg(half_gva(pair, half));
     p->ram[half] = ALIAS_NONE;
+    mm_alias_dropped();
     if (p->ram[!half] == ALIAS_NONE) {
         used[view] &= ~BIT(pair);
     }

@@ -20,11 +20,12 @@ import plots
 import programs
 import scaling
 import size
+import smc
 import start
 import work
 
 PARTS = {"hosted": hosted, "work": work, "programs": programs, "nano": nano, "decompressor": decompressor, "start": start,
-         "size": size, "linux": linux, "scaling": scaling}
+         "size": size, "smc": smc, "linux": linux, "scaling": scaling}
 
 
 def run_part(name, settings):

@@ -157,6 +157,11 @@ uint64_t store_alias(struct CPUState *cpu, uint64_t va, uint64_t len)
     return (uint64_t)(low ? low_alias : far_alias) + off;
 }
 
+bool store_alias_may_last(tb_page_addr_t ram)
+{
+    return true;
+}
+
 static void protect(tb_page_addr_t page, int prot)
 {
     if (mprotect(ram_to_ptr(page & PAGE_MASK), PAGE_SIZE, prot) < 0) {
@@ -591,7 +596,5 @@ void hosted_interrupts(unsigned us)
     struct itimerval it = {{0, us}, {0, us}};
 
     setitimer(ITIMER_REAL, &it, NULL);
-    if (!us) {
-        irq_pending = false;
-    }
+    irq_pending = irq_pending && us;
 }

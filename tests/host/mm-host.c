@@ -60,6 +60,10 @@ void host_drop_root(hpa_t root)
     }
 }
 
+void mm_alias_dropped(void)
+{
+}
+
 void mm_guest_written(ram_addr_t ram, unsigned len)
 {
     if (mm_host_hooks.guest_written) {

@@ -122,6 +122,10 @@ void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
     fake.jmp[fake_index(tb)][n] = addr;
 }
 
+void store_site_linked(tb_page_addr_t first, tb_page_addr_t last)
+{
+}
+
 void jump_table_remove(struct TranslationBlock *tb)
 {
     tb->pad = 0;

@@ -37,6 +37,7 @@ static void test_defaults(void **state)
     assert_string_equal(conf.log, "");
     assert_int_equal(conf.exit, CONF_EXIT_POWEROFF);
     assert_int_equal(conf.timeout, 0);
+    assert_int_equal(conf.smc_store_sites, CONF_SMC_STORE_SITES);
 }
 
 static void test_every_key(void **state)
@@ -185,6 +186,7 @@ static void test_errors_name_line_and_cause(void **state)
         {"mode = fast\n", 1, "bad value 'fast' of mode: expected translate, native"},
         {"smc = \n", 1, "of smc: expected protect, check"},
         {"exit = halt\n", 1, "poweroff, reboot, monitor"},
+        {"smc_store_sites = many\n", 1, "bad value 'many' of smc_store_sites: expected 0 to"},
         {"timeout = ten\n", 1, "bad timeout 'ten'"},
         {"timeout = 10s\n", 1, "bad timeout '10s'"},
         {"timeout = 99999999\n", 1, "bad timeout"},

@@ -19,6 +19,8 @@
 #include <cmocka.h>
 #include <cpuid.h>
 
+#include "dbt/host.h"
+#include "dbt/store-site.h"
 #include "dbt/tb.h"
 #include "kernel/lib/log.h"
 #include "tests/host/diff.h"
@@ -51,7 +53,7 @@ static struct slot slots[BATCH];
 static unsigned nr_slots;
 static bool crossing;    /* the pass that places instructions across pages */
 static bool beside;      /* the pass with code on the pages of data and stack */
-static unsigned long nr_stores, nr_windows, nr_store_faults, nr_extents; /* in that pass; forms whose extent was compared */
+static unsigned long nr_hot, nr_stores, nr_windows, nr_store_faults, nr_extents; /* in that pass; forms whose extent was compared */
 static bool interrupted; /* the pass that interrupts everything that has glue, at each of its host instructions */
 static unsigned long nr_run, nr_bad, nr_fault, nr_by_shape[SHAPE_COUNT], nr_by_enc[3], nr_crossing;
 static unsigned long excluded[EXCLUDE_COUNT];
@@ -287,7 +289,7 @@ static void count(const struct slot *s)
     nr_crossing += crossing;
 }
 
-/* ---- the extent of stores ---- */
+/* ---- beside code ---- */
 
 /* Is the byte in one of the write accesses? */
 static bool is_written(uint64_t va, const struct insn_access *acc, int n)
@@ -344,6 +346,35 @@ static void run_neighbours(const struct slot *s)
     }
 }
 
+/* Memory as set_state() leaves it, past the protection. */
+static void restore_memory(const struct slot *s, uint8_t before[2][AREA_SIZE])
+{
+    memcpy((void *)store_alias(hosted_cpu(), s->base + DATA_OFF, AREA_SIZE), before[0], AREA_SIZE);
+    memcpy((void *)store_alias(hosted_cpu(), s->base + STACK_OFF, AREA_SIZE), before[1], AREA_SIZE);
+}
+
+/* The form's site has become hot. Once more: now its store passes without a fault, with the same result. */
+static void run_hot(struct slot *s, unsigned serial, uint8_t memory[2][AREA_SIZE], struct diff_outcome *t,
+                    const struct diff_mem *mem)
+{
+    const struct CPUState *cpu = hosted_cpu();
+    uint64_t armed = cpu->stat[STAT_store_site_armed], faults = hosted_faults;
+
+    restore_memory(s, memory);
+    set_registers(s, serial);
+    hosted_run(&t->res);
+    diff_collect(t, mem, 3);
+    nr_hot++;
+    if (diff_compare("hot", &s->native, t, mem, 3)) {
+        report(s);
+        nr_bad++;
+    } else if (hosted_faults != faults && cpu->stat[STAT_store_site_armed] == armed) {
+        fprintf(stderr, "a hot site faulted\n");
+        report(s);
+        nr_bad++;
+    }
+}
+
 static void count_stores(const struct slot *s, const uint64_t *before)
 {
     const uint64_t *stat = hosted_cpu()->stat;
@@ -382,9 +413,10 @@ static void run_batch(void)
         diff_outcome_init(&t, mem, 3);
     }
     for (unsigned i = 0; i < nr_slots; i++) {
-        const struct slot *s = &slots[i];
+        struct slot *s = &slots[i];
 
         pieces(s, mem);
+        static uint8_t memory[2][AREA_SIZE];
         uint64_t before[STAT_COUNT];
 
         if (beside) {
@@ -393,6 +425,8 @@ static void run_batch(void)
         }
         set_state(s, (unsigned)(first + i));
         if (beside) {
+            memcpy(memory[0], (void *)mem[0].addr, AREA_SIZE);
+            memcpy(memory[1], (void *)mem[1].addr, AREA_SIZE);
             run_neighbours(s);
             set_registers(s, (unsigned)(first + i));
         }
@@ -410,6 +444,8 @@ static void run_batch(void)
         if (diff_compare("operand", &s->native, &t, mem, 3) || wrong_ud) {
             report(s);
             nr_bad++;
+        } else if (hosted_cpu()->stat[STAT_store_site_armed] != before[STAT_store_site_armed]) {
+            run_hot(s, (unsigned)(first + i), memory, &t, mem);
         }
     }
     nr_bad += (unsigned long)tb_maint_check(hosted_cpu());
@@ -502,8 +538,11 @@ static void test_beside(void **state)
 
     nr_stores = nr_windows = nr_store_faults = 0;
     beside = true;
+    store_site_threshold = 1;
     one_of_each();
     beside = false;
+    printf("%lu forms executed again as hot store sites\n", nr_hot);
+    assert_true(nr_hot > 0);
     printf("%lu forms beside code: %lu stored, in %lu faults; %lu of them not through an alias\n", nr_run - ran, nr_stores,
            nr_store_faults, nr_windows);
     printf("%lu forms wrote nothing outside of the extent computed\n", nr_extents);

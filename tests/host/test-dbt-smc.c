@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random self-modifying programs, native against translated: alone, under a storm of timer interrupts, and interrupted after
- * every few host instructions; with pages that change state never, at the default rate, and at every opportunity.
+ * every few host instructions; with pages that change state never, at the default rate, and at every opportunity; with every
+ * store that misses made a hot site at once.
  *
  * Usage: test-dbt-smc [programs [first number [size]]]; PRINT=1 disassembles what fails, or the one program asked for.
  */
@@ -15,6 +16,8 @@
 #include <cmocka.h>
 
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
+#include "dbt/tb.h"
 #include "kernel/lib/log.h"
 #include "tests/host/smc-run.h"
 
@@ -141,6 +144,18 @@ static void test_transitions(void **state)
     assert_true(stat[STAT_page_self_check] && stat[STAT_page_reprotect] && stat[STAT_self_check_fail]);
 }
 
+static void test_hot_sites(void **state)
+{
+    uint64_t armed = hosted_cpu()->stat[STAT_store_site_armed];
+
+    store_site_threshold = 1;
+    run(programs / 2, first_number + 2 * programs, (struct smc_storm){0, 0});
+    run(programs / 4, first_number + 3 * programs, (struct smc_storm){50, 0});
+    run(MAX(programs / 100, 1u), first_number, (struct smc_storm){0, 3});
+    printf("%llu memos\n", (unsigned long long)(hosted_cpu()->stat[STAT_store_site_armed] - armed));
+    assert_true(hosted_cpu()->stat[STAT_store_site_armed] > armed);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_alone, setup_off, teardown),
@@ -149,7 +164,8 @@ int main(int argc, char **argv)
                                        cmocka_unit_test_setup_teardown(test_alone, setup_default, teardown),
                                        cmocka_unit_test_setup_teardown(test_storm, setup_default, teardown),
                                        cmocka_unit_test_setup_teardown(test_transitions, setup_eager, teardown),
-                                       cmocka_unit_test_setup_teardown(test_transitions, setup_brisk, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_transitions, setup_brisk, teardown),
+                                       cmocka_unit_test_setup_teardown(test_hot_sites, setup_off, teardown)};
 
     if (getenv("LOG")) {
         log_parse(getenv("LOG"), &log_mask);

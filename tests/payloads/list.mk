@@ -47,5 +47,5 @@ endef
 $(foreach p,$(payloads),$(eval $(call payload_rule,$(p))))
 
 # What the benchmarks run.
-bench-payloads := bench-nano
+bench-payloads := bench-nano bench-smc
 $(foreach p,$(bench-payloads),$(eval $(call payload_rule,$(p))))
