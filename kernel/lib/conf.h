@@ -18,7 +18,7 @@ enum conf_switch { CONF_ON, CONF_OFF };
 #define CONF_SMC_QUIET_TICKS       50
 #define CONF_SMC_BULK_FAULTS       4
 #define CONF_SMC_DATA_IMM_HITS     8
-#define CONF_SMC_STORE_SITES       4
+#define CONF_SMC_STORE_SITES       64
 
 struct conf {
     char guest[64];    /* path on the ESP; default "guest" */

@@ -100,10 +100,11 @@ PAYLOADS = {
     "smc-write-fault": 10, "smc-decoder": 15, "smc-descriptor": 15, "smc-device-write": 15, "smc-serialize": 15,
     "smc-state-image": 15, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
 }
-# Page states (docs/smc-states.md): none, and at every opportunity.
+# Page states (docs/smc-states.md): none, at every opportunity, and hot store sites instead of them.
 ADAPTIVE = {
     "off": "adaptive=off",
     "eager": "smc_self_check_faults=1 smc_self_check_hits=1 smc_quiet_ticks=1 smc_bulk_faults=2 smc_data_imm_hits=1",
+    "sites": "smc_self_check_faults=0 smc_bulk_faults=0 smc_store_sites=1",
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
 
