@@ -28,7 +28,8 @@ unsigned store_site_threshold = 4;
 /* Owner: the CPU that translates. */
 static struct store_site sites[STORE_SITES];
 static struct store_site *armed[STORE_SITES]; /* in no order */
-static unsigned nr_hot, nr_armed;
+static unsigned nr_armed;
+unsigned store_sites_hot;
 
 enum site_kind store_site_kind(const struct insn *in)
 {
@@ -63,7 +64,7 @@ const struct store_site *store_site_find_hot(tb_page_addr_t ram, bool user, cons
 {
     const struct store_site *s = site_entry(ram, user);
 
-    return nr_hot && site_is(s, ram, user) && made_hot_by(s, insn) ? s : NULL;
+    return site_is(s, ram, user) && made_hot_by(s, insn) ? s : NULL;
 }
 
 uint32_t store_site_slot(const struct store_site *site)
@@ -158,7 +159,7 @@ static void cool(struct CPUState *cpu, struct store_site *s)
     disarm(s);
     s->hot = false;
     s->misses = 0;
-    nr_hot--;
+    store_sites_hot--;
     CPU_STAT(cpu, store_site_cooled);
     LOG(SMC, "store site %llx is plain again", (unsigned long long)s->ram);
     retranslate(cpu, s);
@@ -219,7 +220,7 @@ void store_site_miss(struct CPUState *cpu, uint64_t host_pc, const struct insn *
     }
     if (!made_hot_by(s, insn) || span != s->span) {
         if (!s->hot) {
-            nr_hot++;
+            store_sites_hot++;
             CPU_STAT(cpu, store_site_hot);
         }
         s->hot = true;
@@ -246,7 +247,7 @@ void store_sites_tick(struct CPUState *cpu)
 {
     static unsigned ticks; /* owner: the CPU that translates */
 
-    if (!nr_hot || ++ticks % TICKS_PER_ROUND) {
+    if (!store_sites_hot || ++ticks % TICKS_PER_ROUND) {
         return;
     }
     for (unsigned i = 0; i < STORE_SITES; i++) {

@@ -153,9 +153,12 @@ bool emit_site_store(struct DisasContext *s, unsigned i)
     const struct TranslationBlock *tb = s->tb;
     const struct insn *in = &s->insn[i];
     const struct store_site *site = store_site_find_hot(tb->page_addr[0] + s->insn_off[i], (tb->flags & HF_CPL_MASK) == 3, in);
-    unsigned reg = pick_operand_scratch(in, BIT(R_ECX) | BIT(R_R8) | BIT(R_R9) | BIT(R_R10));
 
-    if (!site || reg == R_NONE) {
+    if (!site) {
+        return false;
+    }
+    unsigned reg = pick_operand_scratch(in, BIT(R_ECX) | BIT(R_R8) | BIT(R_R9) | BIT(R_R10));
+    if (reg == R_NONE) {
         return false;
     }
     if (site->kind == SITE_CONST) {

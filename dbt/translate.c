@@ -7,6 +7,7 @@
  * registers, nor at guest memory other than code bytes.
  */
 #include "dbt/data-imm.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
 
@@ -126,7 +127,7 @@ static void emit_insn(struct DisasContext *s, unsigned i)
     if (s->tb->nr_holes && emit_imm_load(s, i)) {
         return;
     }
-    if (!(s->tb->cflags & CF_COUNT_MASK) && emit_site_store(s, i)) {
+    if (store_sites_hot && !(s->tb->cflags & CF_COUNT_MASK) && emit_site_store(s, i)) {
         return;
     }
     switch (insn->kind) {
