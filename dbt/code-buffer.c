@@ -120,11 +120,6 @@ uint64_t code_buffer_miss_exit(void)
     return cb.miss_exit;
 }
 
-bool code_buffer_contains(uint64_t addr)
-{
-    return addr - cb.r.code_exec < cb.r.code_size;
-}
-
 uint64_t code_buffer_used(void)
 {
     return cb.code_used;
@@ -247,11 +242,6 @@ const struct tb_run *tb_find_run(const struct TranslationBlock *tb, uint64_t hos
 const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb)
 {
     return (const uint8_t *)(cb.runs + tb->search_off + tb->search_len);
-}
-
-const uint8_t *tb_host_code(const struct TranslationBlock *tb)
-{
-    return cb.r.code_rw + (tb->tc.ptr - cb.r.code_exec);
 }
 
 /* The rel32 field of a direct exit: one store of 4 bytes, and only if it changes anything. */

@@ -26,13 +26,9 @@ void code_buffer_reset(void);
 /* Address of the common tail of missed look-ups, and the address after its exit instruction. */
 uint64_t code_buffer_miss_stub(void);
 uint64_t code_buffer_miss_exit(void);
-/* Does addr lie in the code cache? */
-bool code_buffer_contains(uint64_t addr);
 uint64_t code_buffer_used(void);
 
 /* The run that covers host_pc in tb (tcg_tb_lookup(host_pc) == tb). */
 const struct tb_run *tb_find_run(const struct TranslationBlock *tb, uint64_t host_pc);
-/* Monitor's view of a TB's host code, for dumps. */
-const uint8_t *tb_host_code(const struct TranslationBlock *tb);
 
 #endif

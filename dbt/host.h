@@ -124,11 +124,8 @@ bool cpu_has_work(struct CPUState *cpu);
 /* hlt: wait until cpu_has_work() or the run ends. */
 void cpu_halt_wait(struct CPUState *cpu);
 
-/* ---- other CPUs, time ---- */
+/* ---- other CPUs ---- */
 void start_exclusive(void);
 void end_exclusive(void);
-/* Make a CPU leave translated code soon. Safe from interrupt context. */
-void cpu_exit(struct CPUState *cpu);
-uint64_t host_clock_tsc(void);
 
 #endif

@@ -231,13 +231,3 @@ void start_exclusive(void)
 void end_exclusive(void)
 {
 }
-
-void cpu_exit(struct CPUState *cpu)
-{
-    __atomic_or_fetch(&cpu->interrupt_request, 1, __ATOMIC_RELEASE);
-}
-
-uint64_t host_clock_tsc(void)
-{
-    return rdtsc();
-}

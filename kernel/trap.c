@@ -105,34 +105,6 @@ static bool fixup_exception(struct trap_frame *f)
     return false;
 }
 
-int rdmsr_safe(uint32_t msr, uint64_t *value)
-{
-    uint64_t rax = 0, rdx = 0;
-    int64_t err;
-
-    __asm__ volatile("1: rdmsr\n"
-                     "   mov %%eax, %k1\n"
-                     "   xor %%eax, %%eax\n"
-                     "2:\n" EXTABLE("1b", "2b")
-                     : "=&a"(err), "=&r"(rax), "+d"(rdx)
-                     : "c"(msr));
-    *value = rdx << 32 | (uint32_t)rax;
-    return (int)err;
-}
-
-int wrmsr_safe(uint32_t msr, uint64_t value)
-{
-    int64_t rax = (uint32_t)value;
-
-    __asm__ volatile("1: wrmsr\n"
-                     "   xor %%eax, %%eax\n"
-                     "2:\n" EXTABLE("1b", "2b")
-                     : "+a"(rax)
-                     : "c"(msr), "d"(value >> 32)
-                     : "memory");
-    return (int)rax;
-}
-
 int peek64(uint64_t va, uint64_t *value)
 {
     int64_t err = 0;

@@ -39,11 +39,9 @@ const char *trap_name(unsigned vector);
 extern uint64_t nmi_count;
 
 /*
- * Accesses that may fault on purpose: 0, or -EFAULT if the CPU refused (#GP, #PF). For memory:
- * supervisor mappings only, because SMAP is on.
+ * An access that may fault on purpose: 0, or -EFAULT if the CPU refused (#GP, #PF). Supervisor
+ * mappings only, because SMAP is on.
  */
-int rdmsr_safe(uint32_t msr, uint64_t *value);
-int wrmsr_safe(uint32_t msr, uint64_t value);
 int peek64(uint64_t va, uint64_t *value);
 
 #endif

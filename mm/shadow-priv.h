@@ -156,8 +156,6 @@ extern uint8_t shadow_mode;               /* MODE_*, of shadow_paging */
 struct shadow_table *root_table(enum view view);
 /* As above, made if missing. Never NULL after shadow_prepare_fill(). */
 struct shadow_table *root_make(enum view view);
-/* All roots but the templates, linked by .next; 0 = none. */
-uint32_t root_first(void);
 void root_free(struct shadow_table *t);
 /* The template table of `level` for va, or NULL: no window is near. */
 struct shadow_table *template_find(enum view view, gva_t va, unsigned level);

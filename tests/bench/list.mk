@@ -14,7 +14,7 @@ WORK_CFLAGS := $(STD) $(WARN) -O2 -ffreestanding -fno-strict-aliasing -fno-pic -
                -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
                $(call cc-flag,-fno-tree-loop-distribute-patterns)
 work-objs := $(addprefix $(B)/bench/work/,table.o integer.o vector.o calls.o strings.o)
-$(B)/bench/work/%.o: tests/bench/work/%.c
+$(B)/bench/work/%.o: tests/bench/workloads/%.c
 	@mkdir -p $(@D)
 	$(call say,WORK   )
 	$(Q)$(CC) $(WORK_CFLAGS) -c $< -o $@
@@ -51,7 +51,7 @@ $(B)/bench/host/%.o: %.S
 	$(call say,HOSTAS )
 	$(Q)$(CC) $(BENCH_HOST_CFLAGS) -D__ASSEMBLER__ -c $< -o $@
 hosted-common-objs := tests/bench/hosted/text.o $(hosted-objs)
-hosted-bench-objs := tests/bench/hosted/hosted-bench.o $(addprefix tests/bench/work/,table.o integer.o vector.o calls.o strings.o)
+hosted-bench-objs := tests/bench/hosted/hosted-bench.o $(addprefix tests/bench/workloads/,table.o integer.o vector.o calls.o strings.o)
 $(B)/bench/hosted-bench: $(addprefix $(B)/bench/host/,$(hosted-bench-objs) $(hosted-common-objs))
 $(B)/bench/hosted-scale: $(addprefix $(B)/bench/host/,tests/bench/hosted/hosted-scale.o $(hosted-common-objs))
 $(B)/bench/hosted-bench $(B)/bench/hosted-scale:

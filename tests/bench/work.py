@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The workloads of tests/bench/work/ as a bare payload in the machine: native, translated and in a nested QEMU."""
+"""The workloads of tests/bench/workloads/ as a bare payload in the machine: native, translated and in a nested QEMU."""
 import re
 
 from report import Broken, summary, table

@@ -455,16 +455,6 @@ void end_exclusive(void)
 {
 }
 
-void cpu_exit(struct CPUState *cpu)
-{
-    irq_pending = true;
-}
-
-uint64_t host_clock_tsc(void)
-{
-    return __rdtsc();
-}
-
 /* ---- for tests ---- */
 
 static void catch_signal(int sig, void (*fn)(int, siginfo_t *, void *))

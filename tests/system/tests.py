@@ -161,7 +161,7 @@ def ending_tests():
     yield Test("smc-flush/cache-overflows", "payloads/smc-flush.elf", cmdline="functions=16000", timeout=120,
                payload="smc-flush", expect=(r"tb_flush=[1-9]",))
     for name in ("smc-next-insn", "smc-alias", "smc-random", "smc-chain"):
-        yield Test(f"{name}/translate/smc-check", f"payloads/{name}.elf", smc="check", payload=name, timeout=30,
+        yield Test(f"{name}/translate/smc-check-protects-pages", f"payloads/{name}.elf", smc="check", payload=name, timeout=30,
                    compare=name in WITH_CHECKSUMS)
     yield Test("smc-monitor/translate", "payloads/smc-monitor.elf", special=monitor_writes.patch_and_check, payload="smc-monitor",
                timeout=20)

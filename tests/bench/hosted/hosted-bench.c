@@ -17,7 +17,7 @@
 #include "dbt/decode.h"
 #include "dbt/translate-all.h"
 #include "tests/bench/hosted/text.h"
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 #include "tests/host/hosted.h"
 
 #define IMAGE_AT   (HOSTED_LOW_BASE + 0x100000)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <x86intrin.h>
 
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The workloads of tests/bench/work/ on a bare machine: rdtsc cycles of each, one line
+ * The workloads of tests/bench/workloads/ on a bare machine: rdtsc cycles of each, one line
  *
  *     work <name> <cycles of the first run> <least cycles of the others> <checksum>
  *
@@ -8,7 +8,7 @@
  */
 #include "tests/payloads/lib/payload.h"
 
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 static void run_work(const struct work *w, bool full, uint64_t rounds)
 {

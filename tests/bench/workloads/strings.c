@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Work on bytes: loops as a C library without vector code has them, and the string instructions. */
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 #define BYTES 16384
 static char text[BYTES + 16], copy[BYTES + 16];

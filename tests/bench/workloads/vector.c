@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Floating point and vectors. Only operations that IEEE 754 defines exactly, so that every engine gives the same bits. */
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 #include <immintrin.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The list of workloads. */
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 const struct work works[] = {
     {"list", work_list, 24, 8, 0},       /* linked lists: search, reverse, merge sort */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Work that is mostly calls, returns and indirect branches: what a translator that keeps the guest's stack must look up. */
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 static __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls"))) uint64_t fib(uint64_t n)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Integer work of the kinds that CoreMark has too: lists, matrices, a state machine, CRC. */
-#include "tests/bench/work/work.h"
+#include "tests/bench/workloads/work.h"
 
 /* ---- lists ---- */
 #define NODES 256
