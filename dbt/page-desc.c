@@ -243,9 +243,13 @@ void build_page_bitmap(struct PageDesc *pd)
     if (!pd->code_bitmap) {
         return;
     }
-    for (uintptr_t link = pd->first_tb; link; link = *page_next_of_link(link)) {
-        tb_list_steps++;
-        bitmap_add_tb(pd->code_bitmap, tb_of_link(link), n_of_link(link));
+    unsigned count;
+    const uintptr_t *list = page_all_lists(pd, &count);
+    for (const uintptr_t *end = list + count; list < end; list++) {
+        for (uintptr_t link = *list; link; link = *page_next_of_link(link)) {
+            tb_list_steps++;
+            bitmap_add_tb(pd->code_bitmap, tb_of_link(link), n_of_link(link));
+        }
     }
 }
 
@@ -278,6 +282,79 @@ bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsign
 
 /* ---- lists ---- */
 
+uintptr_t *page_lists(struct PageDesc *pd, unsigned first, unsigned last, unsigned *count)
+{
+    unsigned low = first >> TB_INDEX_SHIFT;
+
+    if (!pd->tb_index) {
+        *count = 1;
+        return &pd->first_tb;
+    }
+    low -= MIN(low, (unsigned)pd->tb_reach);
+    *count = (last >> TB_INDEX_SHIFT) - low + 1;
+    return &pd->tb_index[low];
+}
+
+/* The list that half n of tb is on or belongs on. */
+static uintptr_t *list_of_tb(struct PageDesc *pd, const struct TranslationBlock *tb, unsigned n)
+{
+    unsigned first, last;
+
+    if (!pd->tb_index) {
+        return &pd->first_tb;
+    }
+    tb_page_extent(tb, n, &first, &last);
+    return &pd->tb_index[first >> TB_INDEX_SHIFT];
+}
+
+static void list_push(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n)
+{
+    uintptr_t *list = list_of_tb(pd, tb, n);
+
+    if (pd->tb_index) {
+        unsigned first, last;
+
+        tb_page_extent(tb, n, &first, &last);
+        pd->tb_reach = MAX(pd->tb_reach, (uint8_t)((last >> TB_INDEX_SHIFT) - (first >> TB_INDEX_SHIFT)));
+    }
+    tb->page_next[n] = *list;
+    *list = tb_link(tb, n);
+}
+
+void page_index_tbs(struct PageDesc *pd, unsigned walked)
+{
+    assert_page_locked(pd);
+    ASSERT(spin_is_locked(&tb_invalidate_lock));
+    if (pd->tb_index || walked < TB_INDEX_THRESHOLD) {
+        return;
+    }
+    pd->tb_index = dbt_zalloc(TB_INDEX_LISTS * sizeof(*pd->tb_index));
+    if (!pd->tb_index) {
+        return;
+    }
+    uintptr_t link = pd->first_tb;
+    pd->first_tb = 0;
+    while (link) {
+        uintptr_t next = *page_next_of_link(link);
+
+        tb_list_steps++;
+        list_push(pd, tb_of_link(link), n_of_link(link));
+        link = next;
+    }
+}
+
+void page_lists_clear(struct PageDesc *pd)
+{
+    assert_page_locked(pd);
+    pd->first_tb = 0;
+    pd->nr_tbs = 0;
+    pd->tb_reach = 0;
+    if (pd->tb_index) {
+        memset(pd->tb_index, 0, TB_INDEX_LISTS * sizeof(*pd->tb_index));
+    }
+    page_bitmap_clear(pd);
+}
+
 /*
  * QEMU drops the byte map here, because a map without the new TB's bytes would let a store to them
  * pass as data. Adding the bytes instead keeps the map a superset just as well, and a page that
@@ -286,8 +363,8 @@ bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsign
 void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n)
 {
     assert_page_locked(pd);
-    tb->page_next[n] = pd->first_tb;
-    pd->first_tb = tb_link(tb, n);
+    list_push(pd, tb, n);
+    pd->nr_tbs++;
     if (pd->code_bitmap) {
         bitmap_add_tb(pd->code_bitmap, tb, n);
     }
@@ -297,7 +374,7 @@ void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n)
 void tb_page_remove(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n, uintptr_t *hint)
 {
     uintptr_t link = tb_link(tb, n);
-    uintptr_t *prev = hint && *hint == link ? hint : &pd->first_tb;
+    uintptr_t *prev = hint && *hint == link ? hint : list_of_tb(pd, tb, n);
 
     assert_page_locked(pd);
     while (*prev != link) {
@@ -306,7 +383,8 @@ void tb_page_remove(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n
         prev = page_next_of_link(*prev);
     }
     *prev = tb->page_next[n];
-    if (!pd->first_tb) {
+    if (--pd->nr_tbs == 0) {
+        pd->tb_reach = 0;
         page_bitmap_clear(pd);
     }
 }

@@ -123,7 +123,7 @@ bool page_state_fault(struct CPUState *cpu, struct PageDesc *pd, tb_page_addr_t 
     age_counts(ps);
     bool much = hit ? bump(&ps->hits, smc_policy.self_check_hits) : bump(&ps->misses, smc_policy.self_check_faults);
     bool bulk = is_bulk(ps, start, len, host_pc);
-    bool empty = !pd->first_tb;
+    bool empty = !pd->nr_tbs;
     spin_unlock(&pd->lock);
     if (much && !ps->pinned) {
         enter_self_check(cpu, pd, page_addr);
@@ -177,7 +177,7 @@ void page_state_poll(struct CPUState *cpu)
         bool written = tlb_test_and_clear_dirty(ps->addr);
 
         next = ps->next;
-        if (written && pd->first_tb) {
+        if (written && pd->nr_tbs) {
             ps->quiet = 0;
             continue;
         }

@@ -32,40 +32,58 @@ static int check_bytes(const struct TranslationBlock *tb, unsigned n)
     return VIOLATION("I8: half %u of TB pc=%#llx is not what memory holds", n, pc_of(tb));
 }
 
-/* One list: sound, only live TBs with the right tag, flag set (I2), every byte in the byte map. */
-static int check_page_list(const struct PageDesc *pd, tb_page_addr_t page_addr)
+/* Is [first, last], of half n, in the byte map, holes apart? */
+static int check_bitmap(const struct PageDesc *pd, tb_page_addr_t page_addr, const struct TranslationBlock *tb, unsigned first,
+                        unsigned last)
+{
+    for (unsigned i = first; pd->code_bitmap && i <= last; i++) {
+        if (!page_bitmap_test(pd->code_bitmap, i, i) && !tb_range_in_hole(tb, page_addr + i, page_addr + i)) {
+            return VIOLATION("byte map of page %#llx lacks TB pc=%#llx", (unsigned long long)page_addr, pc_of(tb));
+        }
+    }
+    return 0;
+}
+
+/* One node of a page: a live TB with the right tag, flag set (I2), every byte in the byte map and found by the index. */
+static int check_node(const struct PageDesc *pd, tb_page_addr_t page_addr, unsigned list, uintptr_t link)
+{
+    const struct TranslationBlock *tb = tb_of_link(link);
+    unsigned n = n_of_link(link);
+    unsigned first, last;
+    int errors = 0;
+
+    if (!tb->hashed || tb_is_dead(tb) || (tb->page_addr[n] & PAGE_MASK) != page_addr) {
+        return VIOLATION("I1: page %#llx lists half %u of dead or foreign TB pc=%#llx", (unsigned long long)page_addr, n, pc_of(tb));
+    }
+    if (!pd->is_protected && !(tb->self_check & BIT(n))) {
+        errors += VIOLATION("I2: half %u of TB pc=%#llx is neither protected nor checked", n, pc_of(tb));
+    }
+    tb_page_extent(tb, n, &first, &last);
+    if (pd->tb_index && (first >> TB_INDEX_SHIFT != list || (last >> TB_INDEX_SHIFT) - list > pd->tb_reach)) {
+        errors += VIOLATION("the index of page %#llx does not find half %u of TB pc=%#llx", (unsigned long long)page_addr, n, pc_of(tb));
+    }
+    return errors + check_bytes(tb, n) + check_bitmap(pd, page_addr, tb, first, last);
+}
+
+/* The lists of one page: sound, together as long as the page says. */
+static int check_page_lists(struct PageDesc *pd, tb_page_addr_t page_addr)
 {
     size_t limit = 2 * tb_count();
     size_t steps = 0;
+    unsigned lists;
     int errors = 0;
+    const uintptr_t *list = page_all_lists(pd, &lists);
 
-    for (uintptr_t link = pd->first_tb; link; link = *page_next_of_link(link)) {
-        const struct TranslationBlock *tb = tb_of_link(link);
-        unsigned n = n_of_link(link);
-        unsigned first, last;
-
-        if (++steps > limit) {
-            return errors +
-                   VIOLATION("list of page %#llx has a cycle", (unsigned long long)page_addr);
-        }
-        if (!tb->hashed || tb_is_dead(tb) || (tb->page_addr[n] & PAGE_MASK) != page_addr) {
-            errors += VIOLATION("I1: page %#llx lists half %u of dead or foreign TB pc=%#llx",
-                                (unsigned long long)page_addr, n, pc_of(tb));
-            continue;
-        }
-        if (!pd->is_protected && !(tb->self_check & BIT(n))) {
-            errors += VIOLATION("I2: half %u of TB pc=%#llx is neither protected nor checked", n, pc_of(tb));
-        }
-        tb_page_extent(tb, n, &first, &last);
-        errors += check_bytes(tb, n);
-        for (unsigned i = first; pd->code_bitmap && i <= last; i++) {
-            if (!page_bitmap_test(pd->code_bitmap, i, i) &&
-                !tb_range_in_hole(tb, page_addr + i, page_addr + i)) {
-                errors += VIOLATION("byte map of page %#llx lacks TB pc=%#llx",
-                                    (unsigned long long)page_addr, pc_of(tb));
-                break;
+    for (unsigned i = 0; i < lists; i++) {
+        for (uintptr_t link = list[i]; link; link = *page_next_of_link(link)) {
+            if (++steps > limit) {
+                return errors + VIOLATION("list of page %#llx has a cycle", (unsigned long long)page_addr);
             }
+            errors += check_node(pd, page_addr, i, link);
         }
+    }
+    if (steps != pd->nr_tbs || (pd->tb_index && pd->first_tb)) {
+        errors += VIOLATION("page %#llx lists %u TBs, not %u", (unsigned long long)page_addr, (unsigned)steps, pd->nr_tbs);
     }
     return errors;
 }
@@ -79,11 +97,11 @@ static int check_pages(void)
     for (; (pd = page_find_next(&index, PAGE_INDEX_LAST)); index++) {
         tb_page_addr_t page_addr = index << PAGE_SHIFT;
 
-        if (pd->first_tb && !pd->is_protected && pd->state.kind != PAGE_SELF_CHECK) {
+        if (pd->nr_tbs && !pd->is_protected && pd->state.kind != PAGE_SELF_CHECK) {
             errors += VIOLATION("I2: page %#llx has TBs and is not protected",
                                 (unsigned long long)page_addr);
         }
-        if (!pd->first_tb && pd->code_bitmap &&
+        if (!pd->nr_tbs && pd->code_bitmap &&
             page_bitmap_test(pd->code_bitmap, 0, PAGE_SIZE - 1)) {
             errors += VIOLATION("empty page %#llx has bits in its byte map",
                                 (unsigned long long)page_addr);
@@ -91,7 +109,7 @@ static int check_pages(void)
         if (spin_is_locked(&pd->lock)) {
             errors += VIOLATION("page %#llx was left locked", (unsigned long long)page_addr);
         }
-        errors += check_page_list(pd, page_addr);
+        errors += check_page_lists(pd, page_addr);
     }
     return errors;
 }
@@ -100,13 +118,17 @@ static int check_pages(void)
  */
 static int check_on_page_list(const struct TranslationBlock *tb, unsigned n)
 {
-    const struct PageDesc *pd = page_find(page_index(tb->page_addr[n]));
+    struct PageDesc *pd = page_find(page_index(tb->page_addr[n]));
     size_t limit = 2 * tb_count();
+    unsigned lists = 0, first, last;
 
-    for (uintptr_t link = pd ? pd->first_tb : 0; link && limit;
-         link = *page_next_of_link(link), limit--) {
-        if (link == tb_link(tb, n)) {
-            return 0;
+    tb_page_extent(tb, n, &first, &last);
+    const uintptr_t *list = pd ? page_lists(pd, first, first, &lists) : NULL;
+    for (const uintptr_t *end = list + lists; list < end; list++) {
+        for (uintptr_t link = *list; link && limit; link = *page_next_of_link(link), limit--) {
+            if (link == tb_link(tb, n)) {
+                return 0;
+            }
         }
     }
     return VIOLATION("I1: half %u of TB pc=%#llx is not on the list of page %#llx", n, pc_of(tb),

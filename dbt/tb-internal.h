@@ -72,6 +72,29 @@ bool tb_range_in_hole(const struct TranslationBlock *tb, tb_page_addr_t start, t
  * last such byte. */
 unsigned tb_find_change(const struct TranslationBlock *tb, unsigned n, unsigned *last);
 
+/* ---- page lists ---- */
+
+/*
+ * A page that pays for walks gets an index: one list for each granule of the page instead of one list, by the granule that a TB's first byte on
+ * the page is in. Bytes [first, last] can only belong to TBs on the lists from tb_reach granules before first's up to last's.
+ */
+#define TB_INDEX_SHIFT     5
+#define TB_INDEX_LISTS     (PAGE_SIZE >> TB_INDEX_SHIFT)
+#define TB_INDEX_THRESHOLD 16u /* nodes that a write walks before the page gets an index */
+
+/* The lists on which TBs with bytes in [first, last], offsets in the page, can be: *count heads from the returned one on. */
+uintptr_t *page_lists(struct PageDesc *pd, unsigned first, unsigned last, unsigned *count);
+/* All of them. */
+static inline uintptr_t *page_all_lists(struct PageDesc *pd, unsigned *count)
+{
+    return page_lists(pd, 0, PAGE_SIZE - 1, count);
+}
+/* A write has walked so many nodes: build the index if that was much. Moves TBs from list to list, so tb_invalidate_lock is
+ * held as well. Without memory the page goes on with one list. */
+void page_index_tbs(struct PageDesc *pd, unsigned walked);
+/* Forget all TBs. */
+void page_lists_clear(struct PageDesc *pd);
+
 void tb_page_add(struct PageDesc *pd, struct TranslationBlock *tb, unsigned n);
 /* hint: the link that points to (tb, n), if the caller knows it, else NULL; a wrong hint is
  * noticed. */

@@ -78,7 +78,7 @@ static void page_unprotect_if_empty_locked(struct CPUState *cpu, struct PageDesc
                                            tb_page_addr_t page_addr)
 {
     assert_page_locked(pd);
-    if (pd->first_tb || !pd->is_protected) {
+    if (pd->nr_tbs || !pd->is_protected) {
         return;
     }
     pd->is_protected = false;
@@ -117,7 +117,7 @@ bool tb_page_has_code(tb_page_addr_t addr)
         return false;
     }
     spin_lock(&pd->lock);
-    bool has_code = pd->first_tb != 0;
+    bool has_code = pd->nr_tbs != 0;
     page_unprotect_if_empty_locked(NULL, pd, addr & PAGE_MASK);
     spin_unlock(&pd->lock);
     return has_code;
@@ -266,23 +266,21 @@ void tb_phys_invalidate(struct TranslationBlock *tb, tb_page_addr_t page_addr)
     spin_unlock(&tb_invalidate_lock);
 }
 
-/*
- * Kill the TBs of one page that have bytes in [start, last], a range inside the page. Returns how
- * many died. Sets *current_modified if current_tb (may be NULL) was among them. The page is given
- * back when no TB is left; a second page that a dead TB leaves empty stays protected until the next
- * write to it.
- */
-static unsigned tb_invalidate_phys_page_range__locked(struct CPUState *cpu, struct PageDesc *pd,
-                                                      tb_page_addr_t start, tb_page_addr_t last,
-                                                      const struct TranslationBlock *current_tb,
-                                                      bool *current_modified)
-{
-    tb_page_addr_t page_addr = start & PAGE_MASK;
-    uintptr_t *prev = &pd->first_tb;
-    unsigned hits = 0;
+/* A write to [start, last], bytes of one page, and what it did. */
+struct page_write {
+    struct CPUState *cpu;
+    struct PageDesc *pd; /* of the page; locked */
+    tb_page_addr_t start, last;
+    const struct TranslationBlock *current_tb; /* may be NULL */
+    bool current_modified;                     /* current_tb was among those that died */
+    unsigned hits, passed;                     /* TBs that died; nodes looked at that did not */
+};
 
-    ASSERT(start <= last && page_index(start) == page_index(last));
-    assert_page_locked(pd);
+static void invalidate_list__locked(struct page_write *w, uintptr_t *list)
+{
+    tb_page_addr_t page_addr = w->start & PAGE_MASK;
+    uintptr_t *prev = list;
+
     while (*prev) {
         struct TranslationBlock *tb = tb_of_link(*prev);
         unsigned n = n_of_link(*prev);
@@ -290,25 +288,42 @@ static unsigned tb_invalidate_phys_page_range__locked(struct CPUState *cpu, stru
 
         tb_list_steps++;
         tb_page_extent(tb, n, &tb_first, &tb_last);
-        if (page_addr + tb_first > last || page_addr + tb_last < start ||
-            tb_range_in_hole(tb, start, last)) {
+        if (page_addr + tb_first > w->last || page_addr + tb_last < w->start ||
+            tb_range_in_hole(tb, w->start, w->last)) {
             prev = &tb->page_next[n];
+            w->passed++;
             continue;
         }
-        if (start >= tb->page_addr[0] && page_addr + tb_last >= last) {
-            data_imm_note(cpu, tb, (unsigned)(start - tb->page_addr[0]),
-                          (unsigned)(last - tb->page_addr[0]));
+        if (w->start >= tb->page_addr[0] && page_addr + tb_last >= w->last) {
+            data_imm_note(w->cpu, tb, (unsigned)(w->start - tb->page_addr[0]),
+                          (unsigned)(w->last - tb->page_addr[0]));
         }
-        hits++;
-        *current_modified |= tb == current_tb;
-        tb_phys_invalidate__locked(cpu, pd, page_addr, tb, prev);
+        w->hits++;
+        w->current_modified |= tb == w->current_tb;
+        tb_phys_invalidate__locked(w->cpu, w->pd, page_addr, tb, prev);
         if ((tb->page_addr[0] & PAGE_MASK) == tb->page_addr[1]) {
             /* Both halves are here, and prev may be the dead TB's own other link: start again. */
-            prev = &pd->first_tb;
+            prev = list;
         }
     }
-    page_unprotect_if_empty_locked(cpu, pd, page_addr);
-    return hits;
+}
+
+/*
+ * Kill the TBs of one page that have bytes in the written range. The page is given back when no TB is left; a second page that
+ * a dead TB leaves empty stays protected until the next write to it.
+ */
+static void tb_invalidate_phys_page_range__locked(struct page_write *w)
+{
+    unsigned lists;
+
+    ASSERT(w->start <= w->last && page_index(w->start) == page_index(w->last));
+    assert_page_locked(w->pd);
+    uintptr_t *list = page_lists(w->pd, w->start & ~PAGE_MASK, w->last & ~PAGE_MASK, &lists);
+    for (uintptr_t *end = list + lists; list < end; list++) {
+        invalidate_list__locked(w, list);
+    }
+    page_index_tbs(w->pd, w->passed);
+    page_unprotect_if_empty_locked(w->cpu, w->pd, w->start & PAGE_MASK);
 }
 
 /* ---- the entries ---- */
@@ -327,9 +342,13 @@ bool tb_invalidate_phys_range(struct CPUState *cpu, tb_page_addr_t start, tb_pag
         tb_page_addr_t page_addr = index << PAGE_SHIFT;
 
         spin_lock(&pd->lock);
-        tb_invalidate_phys_page_range__locked(cpu, pd, MAX(start, page_addr),
-                                              MIN(last, page_addr + (PAGE_SIZE - 1)), current_tb,
-                                              &current_modified);
+        struct page_write w = {.cpu = cpu,
+                               .pd = pd,
+                               .start = MAX(start, page_addr),
+                               .last = MIN(last, page_addr + (PAGE_SIZE - 1)),
+                               .current_tb = current_tb};
+        tb_invalidate_phys_page_range__locked(&w);
+        current_modified |= w.current_modified;
         spin_unlock(&pd->lock);
     }
     spin_unlock(&tb_invalidate_lock);
@@ -351,9 +370,8 @@ static bool page_bitmap_filter(struct PageDesc *pd, unsigned first, unsigned las
 bool tb_invalidate_phys_page_fast(struct CPUState *cpu, tb_page_addr_t start, unsigned len,
                                   uint64_t host_pc, bool *hit)
 {
-    bool current_modified = false;
     tb_page_addr_t last = start + len - 1;
-    unsigned hits = 0;
+    struct page_write w = {.cpu = cpu, .start = start, .last = last};
 
     *hit = false;
     ASSERT(len >= 1 && page_index(start) == page_index(last));
@@ -363,20 +381,21 @@ bool tb_invalidate_phys_page_fast(struct CPUState *cpu, tb_page_addr_t start, un
     }
     spin_lock(&tb_invalidate_lock);
     spin_lock(&pd->lock);
-    if (!pd->first_tb) {
+    if (!pd->nr_tbs) {
         page_unprotect_if_empty_locked(cpu, pd, start & PAGE_MASK);
     } else if (page_bitmap_filter(pd, start & ~PAGE_MASK, last & ~PAGE_MASK)) {
-        hits = tb_invalidate_phys_page_range__locked(
-            cpu, pd, start, last, host_pc ? tcg_tb_lookup(host_pc) : NULL, &current_modified);
-        if (!hits && pd->code_bitmap) {
+        w.pd = pd;
+        w.current_tb = host_pc ? tcg_tb_lookup(host_pc) : NULL;
+        tb_invalidate_phys_page_range__locked(&w);
+        if (!w.hits && pd->code_bitmap) {
             build_page_bitmap(
                 pd); /* the map kept bytes of dead TBs; the walk is paid for, make it exact again */
         }
     }
     spin_unlock(&pd->lock);
     spin_unlock(&tb_invalidate_lock);
-    *hit = hits != 0;
-    return current_modified;
+    *hit = w.hits != 0;
+    return w.current_modified;
 }
 
 /* ---- flush, iteration ---- */
@@ -390,9 +409,8 @@ static void page_flush_tb(void)
 
     for (; (pd = page_find_next(&index, PAGE_INDEX_LAST)); index++) {
         spin_lock(&pd->lock);
-        if (pd->first_tb) {
-            pd->first_tb = 0;
-            page_bitmap_clear(pd);
+        if (pd->nr_tbs) {
+            page_lists_clear(pd);
         }
         spin_unlock(&pd->lock);
     }
@@ -419,12 +437,16 @@ void tb_for_each_on_page(tb_page_addr_t addr,
         return;
     }
     spin_lock(&pd->lock);
-    for (uintptr_t link = pd->first_tb; link; link = *page_next_of_link(link)) {
-        const struct TranslationBlock *tb = tb_of_link(link);
+    unsigned lists;
+    const uintptr_t *list = page_all_lists(pd, &lists);
+    for (const uintptr_t *end = list + lists; list < end; list++) {
+        for (uintptr_t link = *list; link; link = *page_next_of_link(link)) {
+            const struct TranslationBlock *tb = tb_of_link(link);
 
-        /* A TB with both halves here is reported by the first only. */
-        if (n_of_link(link) == 0 || (tb->page_addr[0] & PAGE_MASK) != tb->page_addr[1]) {
-            fn(tb, opaque);
+            /* A TB with both halves here is reported by the first only. */
+            if (n_of_link(link) == 0 || (tb->page_addr[0] & PAGE_MASK) != tb->page_addr[1]) {
+                fn(tb, opaque);
+            }
         }
     }
     spin_unlock(&pd->lock);

@@ -104,7 +104,10 @@ struct page_state {
 /* Per guest page; the index "physical page -> TBs" (QEMU PageDesc). */
 #define SMC_BITMAP_USE_THRESHOLD 10
 struct PageDesc {
-    uintptr_t first_tb;        /* tagged list of TBs that have bytes on the page; lock: lock */
+    uintptr_t first_tb;        /* tagged list of TBs that have bytes on the page, while there is no index; lock: lock */
+    uintptr_t *tb_index;       /* TB_INDEX_LISTS such lists instead, by where in the page a TB's bytes begin; or NULL */
+    uint32_t nr_tbs;           /* links on these lists */
+    uint8_t tb_reach;          /* lists in a row, at most, in the ranges of which one TB has bytes, less one; may be too large */
     struct spinlock lock;      /* order: ascending page index */
     uint32_t code_write_count; /* slow-path writes since the byte map was dropped */
     uint8_t *code_bitmap;      /* superset byte map, PAGE_SIZE bits, or NULL */

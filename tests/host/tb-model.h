@@ -49,7 +49,8 @@ extern struct tb_model model;
                                     X(kill_one) X(has_code) X(has_no_code) X(flush) X(remap)       \
                                         X(reboot) X(switch_space) X(chain_global)                  \
                                             X(chain_in_both_logs) X(unlink_spares_global)          \
-                                                X(no_longer_global) X(chain_executed)
+                                                X(no_longer_global) X(chain_executed)         \
+                                                X(index_hit) X(index_no_memory)
 enum path {
 #define X(name) PATH_##name,
     PATHS(X)

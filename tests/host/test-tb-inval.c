@@ -332,8 +332,9 @@ static void test_miss_is_constant(void **state)
     for (unsigned i = 0; i < 200; i++) {
         gen(P(3) + 16 * i, 16);
     }
-    for (unsigned i = 1; i < SMC_BITMAP_USE_THRESHOLD; i++) {
-        assert_int_equal(steps_of(P(3) + 0xf00, 8), 200);
+    assert_int_equal(steps_of(P(3) + 0xf00, 8), 400); /* sees all, builds the index */
+    for (unsigned i = 2; i < SMC_BITMAP_USE_THRESHOLD; i++) {
+        assert_int_equal(steps_of(P(3) + 0xf00, 8), 0);
     }
     assert_int_equal(steps_of(P(3) + 0xf00, 8), 200); /* builds the map */
     for (unsigned i = 0; i < 100000; i++) {
@@ -357,8 +358,64 @@ static void test_kill_is_linear(void **state)
     for (unsigned i = 0; i < 4096; i++) {
         gen(P(3) + i, 1);
     }
-    assert_true(steps_of(P(3) + 2048, 1) <= 4096); /* found once, removed where it was found */
+    assert_true(steps_of(P(3) + 2048, 1) <= 2 * 4096); /* found once, removed where it was found; builds the index */
     assert_true(steps_of(P(3) + 1, 4000) <= 4096);
+}
+
+/* Stores that hit look at the TBs near them, not at all of the page; so they do on a page that got its index with other TBs. */
+static void test_hit_is_local(void **state)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        gen(P(3) + 16 * i, 16);
+    }
+    for (unsigned i = 0; i < SMC_BITMAP_USE_THRESHOLD; i++) {
+        assert_true(write_hits(P(3) + 16 * i, 1)); /* index and byte map are built */
+    }
+    for (unsigned i = 20; i < 200; i++) {
+        assert_true(steps_of(P(3) + 16 * i + 3, 4) <= 4);
+    }
+    assert_int_equal(fake_cpu[0].stat[STAT_tb_invalidated], 190);
+    fake_flush();
+    for (unsigned i = 0; i < 255; i++) {
+        gen(P(3) + 16 * i, 16);
+    }
+    assert_true(steps_of(P(3) + 16 * 100, 1) <= 4);
+    assert_int_equal(tb_maint_check(&fake_cpu[0]), 0);
+}
+
+/* A long TB is found by its last byte, a crossing one by the first byte of its second page. */
+static void test_index_reaches_back(void **state)
+{
+    for (unsigned i = 0; i < 40; i++) {
+        gen(P(3) + 0x800 + 16 * i, 16);
+    }
+    struct TranslationBlock *before = gen(P(3) + 0x101, 900);
+    assert_false(write_hits(P(3) + 0xff0, 1));
+    assert_non_null(pd_of(P(3))->tb_index);
+    struct TranslationBlock *after = gen(P(3) + 0x102, 901), *crossing = gen(P(2) + 0xfff, 2);
+    assert_int_equal(tb_maint_check(&fake_cpu[0]), 0);
+    assert_true(write_hits(P(3) + 0x102 + 900, 1));
+    assert_true(fake_live(before) && !fake_live(after));
+    assert_true(write_hits(P(3) + 0x101 + 899, 1));
+    assert_false(fake_live(before));
+    assert_false(write_hits(P(3) + 1, 1));
+    assert_true(write_hits(P(3), 1));
+    assert_false(fake_live(crossing));
+}
+
+/* Without memory there is no index, and all goes on. */
+static void test_index_without_memory(void **state)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        gen(P(3) + 16 * i, 16);
+    }
+    fake.allocs_left = 0;
+    assert_int_equal(steps_of(P(3) + 32, 1), 200);
+    assert_int_equal(steps_of(P(3) + 64, 1), 199);
+    assert_null(pd_of(P(3))->tb_index);
+    fake.allocs_left = -1;
+    assert_int_equal(steps_of(P(3) + 96, 1), 198 + 197);
+    assert_true(steps_of(P(3) + 128, 1) <= 4);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -371,6 +428,7 @@ int main(void)
         T(test_range_over_pages),      T(test_phys_invalidate),    T(test_jmp_cache),
         T(test_bitmap_threshold),      T(test_bitmap_is_superset), T(test_bitmap_false_positive),
         T(test_bitmap_without_memory), T(test_miss_is_constant),   T(test_kill_is_linear),
+        T(test_hit_is_local),          T(test_index_reaches_back), T(test_index_without_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,7 +238,7 @@ static void op_write_fast(void)
     int current = random_current(&host_pc);
     bool expected = false, hit, had_code = model_has_code(page);
     struct PageDesc *pd = page_find(page);
-    bool had_map = pd && pd->code_bitmap;
+    bool had_map = pd && pd->code_bitmap, had_index = pd && pd->tb_index;
 
     unsigned hits = model_write(start, start + len - 1, current, &expected);
     bool no_memory = rnd(4) == 0;
@@ -252,6 +252,8 @@ static void op_write_fast(void)
     note_fast(hits, steps, had_code, had_map);
     TOOK_IF(fast_no_memory,
             no_memory && pd && pd->first_tb && !pd->code_bitmap && !pd->code_write_count);
+    TOOK_IF(index_hit, hits && had_index);
+    TOOK_IF(index_no_memory, no_memory && !had_index && steps - hits >= TB_INDEX_THRESHOLD);
     TOOK_IF(current_hit, expected);
     TOOK_IF(current_missed, current != NONE && !expected);
 }

@@ -235,6 +235,7 @@ static void test_checker_sees(void **state)
     EXPECT_VIOLATION(pd->first_tb = *page_next_of_link(first), pd->first_tb = first);
     EXPECT_VIOLATION(a->page_next[0] = first, a->page_next[0] = end);
     EXPECT_VIOLATION(pd4->first_tb = tb_link(crossing, 0), pd4->first_tb = tb_link(crossing, 1));
+    EXPECT_VIOLATION(pd->nr_tbs++, pd->nr_tbs--);
     EXPECT_VIOLATION(crossing->page_addr[1] = P(5), crossing->page_addr[1] = P(4));
     EXPECT_VIOLATION(pd->code_bitmap[1] &= ~1, pd->code_bitmap[1] |= 1);
     EXPECT_VIOLATION(dead->cflags &= ~CF_INVALID; dead->hashed = true, dead->cflags |= CF_INVALID;
@@ -250,6 +251,17 @@ static void test_checker_sees(void **state)
     EXPECT_VIOLATION(*slot = dead, *slot = NULL);
     EXPECT_VIOLATION(*slot = a, *slot = NULL);
     assert_true(tb_maint_check(&stranger) > 0);
+
+    for (unsigned i = 0; i < TB_INDEX_THRESHOLD; i++) {
+        gen(P(7) + 0x100 * i, 0x41);
+    }
+    write_hits(P(7) + 0xfff, 1);
+    struct PageDesc *pd7 = pd_of(P(7));
+    uintptr_t *list = &pd7->tb_index[0x100 >> TB_INDEX_SHIFT], link = *list;
+    assert_int_equal(tb_maint_check(&fake_cpu[0]), 0);
+    EXPECT_VIOLATION(*list = 0; list[1] = link, *list = link; list[1] = 0);
+    EXPECT_VIOLATION(pd7->tb_reach = 1, pd7->tb_reach = 2);
+    EXPECT_VIOLATION(pd7->first_tb = link, pd7->first_tb = 0);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -150,6 +150,56 @@ static void patch_and_call(uint8_t *page, uint64_t n)
     }
 }
 
+/* ---- stores that hit: `inc %eax` of one of 1, 50 or 200 functions becomes `dec %eax` and back; a block dies each time ---- */
+static uint8_t *opcode_page;
+
+/* Functions `mov $i, %eax; inc %eax; ret`, each executed once. The rounds of a bench use the same page. */
+static void opcodes_once(uint32_t functions)
+{
+    if (opcode_page) {
+        return;
+    }
+    opcode_page = page_alloc();
+    for (uint32_t i = 0; i < functions; i++) {
+        uint8_t *p = emit32(EMIT(opcode_page + i * 8, INSN_MOV_EAX), i);
+
+        *EMIT(p, 0xff, 0xc0) = INSN_RET;
+    }
+    for (uint32_t i = 0; i < functions; i++) {
+        CHECK_EQ(call(opcode_page + i * 8, 0, 0), i + 1);
+    }
+}
+
+static void opcodes_1(void)
+{
+    opcodes_once(1);
+}
+
+static void opcodes_50(void)
+{
+    opcodes_once(50);
+}
+
+static void opcodes_200(void)
+{
+    opcodes_once(200);
+}
+
+static void opcodes_drop(void)
+{
+    opcode_page = NULL;
+}
+
+static void patch_opcode(uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        *(volatile uint8_t *)(opcode_page + 6) = i & 1 ? 0xc0 : 0xc8;
+        if (call(opcode_page, 0, 0) != (i & 1 ? 1 : 0xffffffff)) {
+            fatal("a patched function did what it did before");
+        }
+    }
+}
+
 /* Store to the end of the page, where there is no code. */
 static void store_beside(uint8_t *page, uint64_t n)
 {
@@ -263,6 +313,9 @@ static const struct bench benches[] = {
     {"store-beside-50", store_beside_many, STORES, STORES, blocks_once, blocks_drop},
     {"smc-hit-1", patch_one, 100, 100, blocks_once, blocks_drop},
     {"smc-hit-50", patch_many, 100, 100, blocks_once, blocks_drop},
+    {"opcode-hit-1", patch_opcode, 100, 100, opcodes_1, opcodes_drop},
+    {"opcode-hit-50", patch_opcode, 100, 100, opcodes_50, opcodes_drop},
+    {"opcode-hit-200", patch_opcode, 100, 100, opcodes_200, opcodes_drop},
     {"cold-insn", cold, 1, COLD_INSNS, cold_prepare, NULL},
 };
 
