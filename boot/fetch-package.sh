@@ -23,10 +23,10 @@ refresh_lists() {
     [ "$(id -u)" = 0 ] && apt-get update -q >/dev/null 2>&1
 }
 
-# linux-image-cloud-amd64 is empty and depends on the package that carries the kernel.
+# linux-image-amd64, -cloud-amd64 and -rt-amd64 are empty and depend on the packages that carry the kernels.
 carrier() {
     case $1 in
-    linux-image-*-amd64)
+    linux-image-amd64 | linux-image-*-amd64)
         apt-cache depends "$1" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
         ;;
     *)

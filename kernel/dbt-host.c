@@ -200,6 +200,9 @@ void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_eve
     struct CPUX86State *env = &cpu->env;
 
     host_load_root(shadow_root(env->cpl == 3 ? VIEW_USER : VIEW_KERNEL));
+    if (unlikely(env->cr[4] & CR4_TSD_MASK)) { /* if not, neither has the hardware: cpu_apply_cr0_cr4() */
+        cpu_apply_tsd(cpu);
+    }
     r.rip = host_pc;
     r.rflags = (env->eflags & EFLAGS_HW_MASK) | USER_RFLAGS_FIXED | (step ? TF_MASK : 0);
     int vector = cpu_enter(&r, env->regs);

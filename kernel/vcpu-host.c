@@ -204,6 +204,21 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
     cpu->env.segs[R_GS].base = rdmsr(MSR_KERNEL_GS_BASE);
 }
 
+/* TSD binds the guest's user code only, and in hardware all of the guest is user code: on while that runs. */
+static uint64_t time_stamp_disable(const struct CPUState *cpu)
+{
+    return cpu->env.cpl ? cpu->env.cr[4] & CR4_TSD_MASK : 0;
+}
+
+void cpu_apply_tsd(struct CPUState *cpu)
+{
+    uint64_t cr4 = read_cr4(), wanted = (cr4 & ~(uint64_t)CR4_TSD_MASK) | time_stamp_disable(cpu);
+
+    if (cr4 != wanted) {
+        write_cr4(wanted);
+    }
+}
+
 /*
  * What must trap or work in ring 3 as in the guest: FPU availability (TS, EM, MP, NE), SSE and XSAVE enables, FSGSBASE, TSD.
  * WP and AM stay the monitor's own: 1 and 0.
@@ -211,10 +226,10 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
 void cpu_apply_cr0_cr4(struct CPUState *cpu)
 {
     const uint64_t cr0_bits = CR0_TS_MASK | CR0_EM_MASK | CR0_MP_MASK | CR0_NE_MASK;
-    uint64_t cr4_bits = CR4_OSFXSR_MASK | CR4_OSXMMEXCPT_MASK | CR4_TSD_MASK | CR4_OSXSAVE_MASK | CR4_FSGSBASE_MASK;
+    uint64_t cr4_bits = CR4_OSFXSR_MASK | CR4_OSXMMEXCPT_MASK | CR4_OSXSAVE_MASK | CR4_FSGSBASE_MASK;
 
     write_cr0((read_cr0() & ~cr0_bits) | (cpu->env.cr[0] & cr0_bits));
-    write_cr4((read_cr4() & ~cr4_bits) | (cpu->env.cr[4] & cr4_bits));
+    write_cr4((read_cr4() & ~(cr4_bits | CR4_TSD_MASK)) | (cpu->env.cr[4] & cr4_bits) | time_stamp_disable(cpu));
     if (cpu->env.cr[4] & CR4_OSXSAVE_MASK) {
         xsetbv(0, cpu->env.xcr0);
     }

@@ -212,6 +212,38 @@ static void user_smc(void)
     }
 }
 
+/* CR4.TSD keeps the time stamp from user code only: the kernel below reads it all the while (SDM 2B RDTSC, RDTSCP). */
+static void time_stamp_disabled(void)
+{
+    const uint64_t cr4 = read_cr4();
+    struct cpu_state s;
+
+    for (unsigned n = 0; n < 16; n++) {
+        bool user = n & 1, disabled = n & 2, with_aux = n & 4;
+        uint64_t expected = user && disabled ? 13 : 0x80, before;
+
+        if (with_aux) {
+            PUT(0, 0x0f, 0x01, 0xf9, 0xcd, 0x80); /* rdtscp; int $0x80 */
+        } else {
+            PUT(0, 0x0f, 0x31, 0x90, 0xcd, 0x80); /* rdtsc; nop; int $0x80 */
+        }
+        write_cr4(disabled ? cr4 | CR4_TSD : cr4);
+        before = rdtsc();
+        snippet_state(&s, user);
+        cpu_run(&s);
+        CHECK_EQ(s.vector, expected);
+        if (expected == 0x80) {
+            uint64_t seen = s.gpr[RDX] << 32 | s.gpr[RAX];
+
+            CHECK(seen > before && seen < rdtsc());
+        } else {
+            CHECK_EQ(s.rip, SNIPPET_CODE);
+            CHECK_EQ(s.error, 0);
+        }
+    }
+    write_cr4(cr4);
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -220,6 +252,7 @@ int main(void)
         {"kernel-pages", kernel_pages}, {"red-zone", red_zone},
         {"user-flags", user_flags},     {"user-iopl", user_iopl},
         {"segment-bases", segment_bases}, {"user-smc", user_smc},
+        {"time-stamp-disabled", time_stamp_disabled},
     };
     paging_init();
     trap_init();
