@@ -13,10 +13,11 @@ const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i)
 }
 
 /* Sensitive instructions that behave in ring 3 as the guest expects, because their state is mirrored in the hardware. */
-static bool sens_runs_natively(enum insn_sens sens)
+static bool sens_runs_natively(const struct CPUState *cpu, enum insn_sens sens)
 {
     switch (sens) {
     case SENS_RDTSC:
+        return cpu->env.tsc_offset == 0; /* all TBs die when that changes: cpu_tsc_offset_changed() */
     case SENS_XGETBV:
     case SENS_RDFSBASE:
     case SENS_RDGSBASE:
@@ -92,7 +93,7 @@ int translator_decode(struct DisasContext *s)
             }
             max = 1; /* a TB touches at most two pages, and only by its first instruction */
         }
-        if (insn->kind == INSN_SENS && sens_runs_natively(insn->sens)) {
+        if (insn->kind == INSN_SENS && sens_runs_natively(s->cpu, insn->sens)) {
             insn->kind = INSN_COPY;
         }
         s->insn_off[n++] = off;

@@ -149,6 +149,8 @@ static uint64_t pages_restore(void)
 
 static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
 {
+    bool tsc_offset_changes = !cpu->env.tsc_offset != !s->env.tsc_offset;
+
     cpu->env = s->env;
     cpu->exception_index = s->exception_index;
     cpu->error_code = s->error_code;
@@ -161,6 +163,9 @@ static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
     cpu_load_fs_base(cpu);
     cpu_load_gs_base(cpu);
     cpu_apply_cr0_cr4(cpu);
+    if (tsc_offset_changes) {
+        cpu_tsc_offset_changed(cpu);
+    }
     cpu_debug_regs_changed(cpu);
     tlb_flush_guest(cpu, true);
 }

@@ -235,6 +235,11 @@ void cpu_apply_cr0_cr4(struct CPUState *cpu)
     }
 }
 
+void cpu_tsc_offset_changed(struct CPUState *cpu)
+{
+    tb_flush(cpu);
+}
+
 void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     cpuid(leaf, subleaf, out);

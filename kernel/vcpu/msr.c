@@ -92,6 +92,16 @@ static uint64_t guest_tsc(struct CPUState *cpu)
     return cpu_host_tsc(cpu) + cpu->env.tsc_offset;
 }
 
+static void set_tsc_offset(struct CPUState *cpu, uint64_t offset)
+{
+    bool same = !offset == !cpu->env.tsc_offset;
+
+    cpu->env.tsc_offset = offset;
+    if (!same) {
+        cpu_tsc_offset_changed(cpu);
+    }
+}
+
 static bool has_tsc_aux(void)
 {
     return cpu_has_feature(CPUID_FEAT_RDTSCP) || cpu_has_feature(CPUID_FEAT_RDPID);
@@ -183,7 +193,7 @@ static bool write_known_msr(struct CPUState *cpu, const struct msr *m, uint64_t 
     case MSR_EFER:
         return write_efer(cpu, value);
     case MSR_TSC:
-        cpu->env.tsc_offset = value - cpu_host_tsc(cpu);
+        set_tsc_offset(cpu, value - cpu_host_tsc(cpu));
         return true;
     case MSR_FS_GS:
         if (is_canonical(value)) {

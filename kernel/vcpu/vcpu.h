@@ -51,6 +51,7 @@ void cpu_sync_fsgs_base(struct CPUState *cpu); /* hardware -> env (guest may hav
 void cpu_apply_cr0_cr4(struct CPUState *cpu);  /* CR0.TS/EM/MP, CR4.OSFXSR/OSXMMEXCPT/OSXSAVE/FSGSBASE, XCR0 as far as the
                                                   hardware has to behave the same in ring 3 */
 void cpu_apply_tsd(struct CPUState *cpu);      /* CR4.TSD for the level at which the guest runs now */
+void cpu_tsc_offset_changed(struct CPUState *cpu); /* env.tsc_offset became zero, so that rdtsc is the host's, or ceased to be */
 void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); /* eax ebx ecx edx */
 uint64_t cpu_host_tsc(struct CPUState *cpu);
 

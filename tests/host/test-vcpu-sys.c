@@ -379,7 +379,12 @@ static void test_tsc(void **state)
     expect_ok(EXEC("\x0f\x31"));
     assert_int_equal(vcpu.env.regs[R_EAX], 0x456789ab);
     assert_int_equal(vcpu.env.regs[R_EDX], 0x123);
+    venv.tsc_offset_changes = 0;
+    expect_ok(wrmsr(0x10, venv.tsc)); /* no offset as before: rdtsc stays the host's */
+    assert_int_equal(venv.tsc_offset_changes, 0);
+    expect_ok(wrmsr(0x10, 2000));
     expect_ok(wrmsr(0x10, 1000));
+    assert_int_equal(venv.tsc_offset_changes, 1);
     venv.tsc += 7;
     expect_ok(rdmsr(0x10, &got));
     assert_int_equal(got, 1007);

@@ -176,6 +176,11 @@ void cpu_apply_cr0_cr4(struct CPUState *cpu)
     venv.applies++;
 }
 
+void cpu_tsc_offset_changed(struct CPUState *cpu)
+{
+    venv.tsc_offset_changes++;
+}
+
 uint64_t cpu_host_tsc(struct CPUState *cpu)
 {
     return venv.tsc;

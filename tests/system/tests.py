@@ -82,6 +82,7 @@ NATIVE_SKIP = {
     "page-fault": "reserved-bits",
     "rip-relative": "double-shift-imm",
     "smc-rep-string": "stosb-itself,movsb-itself,page-over-itself,completes",
+    "user-mode": "time-stamp-written",
     "smc-straddle-rmw": "add,lock-add,xadd,lock-xadd,xchg,lock-cmpxchg,lock-btc,inc-neg,adc",
 }
 # Under translation it is what executes the translated instruction.

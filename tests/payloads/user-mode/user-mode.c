@@ -244,6 +244,36 @@ static void time_stamp_disabled(void)
     write_cr4(cr4);
 }
 
+/*
+ * A written TSC goes on from there, for every way to read it, at every level, also for code that has read it before (SDM 3B
+ * "Time-stamp counter adjustment"). The last case: it cannot be put back.
+ */
+static void time_stamp_written(void)
+{
+    const uint64_t start = 1ull << 60;
+
+    for (unsigned n = 0; n < 8; n++) {
+        bool user = n & 1, with_aux = n & 2, written = n & 4;
+        struct cpu_state s;
+
+        if (n == 4) {
+            wrmsr(0x10, start);
+        }
+        if (with_aux) {
+            PUT(n & 3 ? 64 : 0, 0x0f, 0x01, 0xf9, 0xcd, 0x80); /* rdtscp; int $0x80 */
+        } else {
+            PUT(n & 3 ? 64 : 0, 0x0f, 0x31, 0x90, 0xcd, 0x80); /* rdtsc; nop; int $0x80 */
+        }
+        snippet_state(&s, user);
+        s.rip = SNIPPET_CODE + (n & 3 ? 64 : 0);
+        cpu_run(&s);
+        CHECK_EQ(s.vector, 0x80);
+        CHECK_EQ((s.gpr[RDX] << 32 | s.gpr[RAX]) >= start, written);
+        CHECK_EQ(rdmsr(0x10) >= start, written);
+        CHECK_EQ(rdtsc() >= start, written);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -252,7 +282,7 @@ int main(void)
         {"kernel-pages", kernel_pages}, {"red-zone", red_zone},
         {"user-flags", user_flags},     {"user-iopl", user_iopl},
         {"segment-bases", segment_bases}, {"user-smc", user_smc},
-        {"time-stamp-disabled", time_stamp_disabled},
+        {"time-stamp-disabled", time_stamp_disabled}, {"time-stamp-written", time_stamp_written},
     };
     paging_init();
     trap_init();
