@@ -253,6 +253,41 @@ void build_page_bitmap(struct PageDesc *pd)
     }
 }
 
+/* 64 bits of the map, those of bytes i to i + 63 of the page (i a multiple of 64); the first byte's is the lowest. */
+static uint64_t bitmap_word(const uint8_t *map, unsigned i)
+{
+    uint64_t word;
+
+    memcpy(&word, map + i / 8, sizeof(word));
+    return word;
+}
+
+/* The first byte of the run of clear bits that contains `at`, whose bit is clear. */
+static unsigned bitmap_gap_begin(const uint8_t *map, unsigned at)
+{
+    unsigned base = at & ~63u;
+    uint64_t below = bitmap_word(map, base) & ((1ull << (at & 63)) - 1);
+
+    while (!below && base) {
+        base -= 64;
+        below = bitmap_word(map, base);
+    }
+    return below ? base + 64 - (unsigned)__builtin_clzll(below) : 0;
+}
+
+/* The last one. */
+static unsigned bitmap_gap_end(const uint8_t *map, unsigned at)
+{
+    unsigned base = at & ~63u;
+    uint64_t above = bitmap_word(map, base) & ~0ull << (at & 63);
+
+    while (!above && base + 64 < PAGE_SIZE) {
+        base += 64;
+        above = bitmap_word(map, base);
+    }
+    return above ? base + (unsigned)__builtin_ctzll(above) - 1 : PAGE_SIZE - 1;
+}
+
 bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsigned *last)
 {
     struct PageDesc *pd = addr == TB_PAGE_ADDR_INVALID ? NULL : page_find(page_index(addr));
@@ -269,12 +304,8 @@ bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsign
     }
     if (pd->code_bitmap && !page_bitmap_test(pd->code_bitmap, *first, *last)) {
         is_free = true;
-        while (*first > 0 && !page_bitmap_test(pd->code_bitmap, *first - 1, *first - 1)) {
-            --*first;
-        }
-        while (*last + 1 < PAGE_SIZE && !page_bitmap_test(pd->code_bitmap, *last + 1, *last + 1)) {
-            ++*last;
-        }
+        *first = bitmap_gap_begin(pd->code_bitmap, *first);
+        *last = bitmap_gap_end(pd->code_bitmap, *last);
     }
     spin_unlock(&pd->lock);
     return is_free;

@@ -210,14 +210,12 @@ void store_site_miss(struct CPUState *cpu, uint64_t host_pc, const struct insn *
         return;
     }
     CPU_STAT(cpu, store_site_miss);
-    if (++s->misses < store_site_threshold || (va & ~PAGE_MASK) + len > PAGE_SIZE ||
+    /* After CHANGES_MAX nothing fits it; its page's treatment is what can still help. */
+    if (++s->misses < store_site_threshold || s->changes > CHANGES_MAX || (va & ~PAGE_MASK) + len > PAGE_SIZE ||
         !tb_page_free_gap(probe_page_addr_data(cpu, va), (unsigned)len, &gap_first, &gap_last)) {
         return;
     }
     span = choose_span(s, span_for_gap(gap_first, gap_last, (unsigned)len));
-    if (s->changes > CHANGES_MAX) {
-        return; /* nothing fits it; its page's treatment is what can still help */
-    }
     if (!made_hot_by(s, insn) || span != s->span) {
         if (!s->hot) {
             store_sites_hot++;
