@@ -84,6 +84,11 @@ void lapic_eoi(struct lapic *lapic)
     lapic_write(lapic, REG_EOI, 0);
 }
 
+void lapic_pic_to_nmi(struct lapic *lapic, bool on)
+{
+    lapic_write(lapic, REG_LVT_LINT0, on ? LVT_NMI : LVT_MASKED);
+}
+
 void lapic_virtual_wire(struct lapic *lapic)
 {
     lapic_timer_stop(lapic);

@@ -20,6 +20,8 @@ uint32_t lapic_timer_elapsed(struct lapic *lapic);
 void lapic_timer_periodic(struct lapic *lapic, uint8_t vector, uint32_t count);
 void lapic_timer_stop(struct lapic *lapic);
 void lapic_eoi(struct lapic *lapic);
+/* The 8259 pair's output raises NMIs, or nothing. */
+void lapic_pic_to_nmi(struct lapic *lapic, bool on);
 /* Leave it as a PC's firmware does: virtual wire mode, the 8259 pair on LINT0 (Intel MultiProcessor
  * Specification 3.6.2.2). */
 void lapic_virtual_wire(struct lapic *lapic);

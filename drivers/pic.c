@@ -13,6 +13,7 @@
 #define ICW4_8086      0x01
 #define OCW2_EOI       0x20
 #define OCW3_READ_ISR  0x0b
+#define OCW3_POLL      0x0c
 #define CASCADE_LINE   2
 
 void i8259_mask_all(void)
@@ -60,4 +61,14 @@ bool i8259_ack(unsigned line)
         outb(MASTER_COMMAND, OCW2_EOI); /* the cascade was in service in either case */
     }
     return real;
+}
+
+bool i8259_poll(void)
+{
+    outb(MASTER_COMMAND, OCW3_POLL);
+    if (!(inb(MASTER_COMMAND) & 0x80)) {
+        return false;
+    }
+    outb(MASTER_COMMAND, OCW2_EOI);
+    return true;
 }

@@ -13,4 +13,8 @@ void i8259_mask_all(void);
  * was real. */
 bool i8259_ack(unsigned line);
 
+/* For a CPU that learns of the master's output by other means than an interrupt acknowledge cycle: acknowledge what is pending
+ * there (the poll command), so that the output falls. False if nothing was. */
+bool i8259_poll(void);
+
 #endif

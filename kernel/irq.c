@@ -169,6 +169,28 @@ void timer_start(unsigned hz, void (*tick)(void))
     }
 }
 
+bool nmi_timer_start(unsigned hz)
+{
+    if (!have_lapic) {
+        return false; /* the PIT is the tick */
+    }
+    pit_periodic(hz);
+    lapic_pic_to_nmi(&lapic, true);
+    i8259_unmask(0);
+    return true;
+}
+
+void nmi_timer_stop(void)
+{
+    i8259_mask_all();
+    lapic_pic_to_nmi(&lapic, false);
+}
+
+void nmi_timer_ack(void)
+{
+    i8259_poll();
+}
+
 void irq_shutdown(void)
 {
     interrupts_off();

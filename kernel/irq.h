@@ -21,6 +21,11 @@ void irq_init(void);
 /* Call tick() hz times a second from now on: in interrupt context (interrupts off, no lock may be
  * taken). */
 void timer_start(unsigned hz, void (*tick)(void));
+/* Raise hz NMIs a second, from the PIT through the 8259 pair and the local APIC. False if there is no local APIC. */
+bool nmi_timer_start(unsigned hz);
+void nmi_timer_stop(void);
+/* In the NMI's handler: let the next one come. */
+void nmi_timer_ack(void);
 /* Mask everything: the machine is about to be given away. */
 void irq_shutdown(void);
 

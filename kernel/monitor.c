@@ -9,6 +9,7 @@
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
+#include "kernel/nmi-samples.h"
 #include "kernel/stat.h"
 #include "mm/ram.h"
 
@@ -294,6 +295,7 @@ void monitor_prompt(int value)
 {
     run_value = value;
     live = false;
+    nmi_samples_pause(true);
     register_builtin();
     printk("notdirty monitor; `help` lists the commands\n");
     for (;;) {
@@ -306,8 +308,10 @@ void monitor_enter(void)
     register_builtin();
     run_value = EXIT_USER_QUIT;
     live = true;
+    nmi_samples_pause(true);
     printk("\nnotdirty monitor; the guest is paused, `continue` resumes it\n");
     while (live) {
         one_command();
     }
+    nmi_samples_pause(false);
 }

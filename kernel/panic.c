@@ -5,47 +5,19 @@
 
 #include "kernel/console.h"
 #include "kernel/exit.h"
-#include "kernel/image.h"
+#include "kernel/kernel-symbols.h"
 #include "kernel/lib/log.h"
 #include "kernel/x86.h"
 
 #define BACKTRACE_MAX 32
 
-/* kernel/mksyms.py: code symbols in ascending order. */
-struct ksym {
-    uint32_t offset; /* from KERNEL_VMA */
-    uint32_t name;   /* offset in ksyms_names */
-};
-extern const struct ksym ksyms[];
-extern const char ksyms_names[];
-extern const uint64_t ksyms_count;
-
-static const struct ksym *find_symbol(uint64_t addr)
-{
-    uint64_t lo = 0, hi = ksyms_count;
-
-    if (addr < (uintptr_t)text_start || addr >= (uintptr_t)text_end) {
-        return NULL;
-    }
-    while (lo < hi) { /* first symbol after addr */
-        uint64_t mid = (lo + hi) / 2;
-
-        if (ksyms[mid].offset <= addr - KERNEL_VMA) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    return lo ? &ksyms[lo - 1] : NULL;
-}
-
 static void print_code_address(uint64_t addr)
 {
-    const struct ksym *sym = find_symbol(addr);
+    uint64_t offset;
+    const char *name = kernel_symbol(addr, &offset);
 
-    if (sym) {
-        printk("  %016lx %s+%#lx\n", addr, ksyms_names + sym->name,
-               addr - KERNEL_VMA - sym->offset);
+    if (name) {
+        printk("  %016lx %s+%#lx\n", addr, name, offset);
     } else {
         printk("  %016lx\n", addr);
     }

@@ -2,7 +2,8 @@
 /*
  * The sampling profile: counts of ticks by where they found the CPU, and the guest addresses at which translated code was found
  * most. It costs nothing between ticks, so it is always on. Of the monitor it knows only what it was
- * busy with: the last event counted before ring 3 was entered again (CPU_STAT).
+ * busy with: the last event counted before ring 3 was entered again (CPU_STAT). Its functions are sampled by NMIs, on request
+ * (kernel/nmi-samples.c).
  */
 #include "kernel/profile.h"
 
@@ -11,6 +12,7 @@
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
 #include "kernel/monitor.h"
+#include "kernel/nmi-samples.h"
 #include "kernel/run.h"
 #include "kernel/stat.h"
 
@@ -166,10 +168,21 @@ static void cmd_top(char *args)
 {
     if (!strcmp(args, "clear")) {
         memset(&prof, 0, sizeof(prof));
+        nmi_samples_clear();
+        return;
+    }
+    if (!strcmp(args, "nmi")) {
+        if (!nmi_samples_start()) {
+            printk("top: no local APIC to send NMIs; only the tick's samples\n");
+        }
+        return;
+    }
+    if (!strcmp(args, "nmi off")) {
+        nmi_samples_stop();
         return;
     }
     if (*args) {
-        printk("top: expected nothing or 'clear', found '%s'\n", args);
+        printk("top: expected nothing, 'clear', 'nmi' or 'nmi off', found '%s'\n", args);
         return;
     }
     printk("%lu ticks\n", prof.ticks);
@@ -180,9 +193,10 @@ static void cmd_top(char *args)
         print_share(busy_texts[i], prof.busy[i]);
     }
     print_sites();
+    nmi_samples_print();
 }
 
-static const struct monitor_command top = {"top", "[clear]", "where the time goes, by samples of the tick", cmd_top};
+static const struct monitor_command top = {"top", "[clear | nmi [off]]", "where the time goes, by samples of the tick; nmi: in the monitor, too", cmd_top};
 
 void profile_init(void)
 {

@@ -6,6 +6,7 @@
 #include "kernel/irq.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
+#include "kernel/nmi-samples.h"
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
 
@@ -127,6 +128,7 @@ void trap_dispatch(struct trap_frame *f)
     }
     if (f->vector == TRAP_NMI) {
         nmi_count++;
+        nmi_sample(f->rip, (f->cs & 3) != 0);
         return;
     }
     if ((f->cs & 3) == 0 && fixup_exception(f)) {

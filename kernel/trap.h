@@ -35,7 +35,7 @@ void trap_init(void);
 void trap_dispatch(struct trap_frame *f);
 /* "#PF" for 14; never NULL. */
 const char *trap_name(unsigned vector);
-/* NMIs taken so far; they are counted and otherwise ignored. */
+/* NMIs taken so far; besides being counted they are samples (kernel/nmi-samples.h) or ignored. */
 extern uint64_t nmi_count;
 
 /*

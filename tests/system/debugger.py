@@ -229,6 +229,37 @@ def snapshot(runner, test, factor):
     return converse(runner, test, factor, talk)
 
 
+def monitor_profile(runner, test, factor):
+    """A guest that does nothing but exit: NMIs find the monitor, in functions that have names, and only while they are asked for."""
+    def samples(d):
+        found = d.ask("top", rb"^(\d+) samples of the monitor's PC by NMI\s+([0-9]+)\.\d %  in the monitor\s")
+        return int(found[1]), int(found[2])
+
+    def run_for(d, seconds):
+        d.go()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            d.m.pump(0.1)
+        d.pause()
+
+    def talk(d):
+        d.expect(rb"spinning")
+        d.pause()
+        d.ask("top nmi on", rb"^top: expected nothing, ")
+        d.ask("top nmi")
+        run_for(d, 1)
+        count, share = samples(d)
+        if count < 20 or share < 30:
+            raise AssertionError(f"{count} samples, {share} % of them in the monitor")
+        d.ask("top", rb"^ +[0-9.]+ %  monitor: [a-z_]{4,}\r?$")
+        d.ask("top nmi off")
+        run_for(d, 0.5)
+        equal("samples after the end", samples(d)[0], count)
+        d.m.send(b"quit\n")
+
+    return converse(runner, test, factor, talk)
+
+
 def expected_pixel(x, y):
     return (255, 0, 0) if 200 <= x < 300 and 300 <= y < 320 else (x & 255, y & 255, (x ^ y) & 255)
 

@@ -156,6 +156,8 @@ def ending_tests():
                dialogue=((rb"\(nd\) ", b"top\n"), (rb"translated code of the guest's kernel.*\(nd\) ", b"top clear\n"),
                          (rb"\(nd\) ", b"top\n"), (rb"0 ticks\r\n.*\(nd\) ", b"quit\n")),
                expect=("^spinning$", r"^ +[0-9.]+ %  block at [0-9a-f]{16} main"))
+    yield Test("top/translate/nmi", "payloads/spin-forever.elf", cmdline="exits=1", timeout=20, special=debugger.monitor_profile,
+               status=by_monitor("user quit"))
     for size in ("1M", "64M"):
         yield Test(f"cache-{size}", "payloads/smc-flush.elf", append=f"cache={size}", cmdline="functions=2000", timeout=60,
                    payload="smc-flush", expect=((r"tb_flush=[1-9]" if size == "1M" else r"tb_flush=0"),))
