@@ -115,6 +115,9 @@ void fault_window_close(struct CPUState *cpu);
  * Returns 1 with cpu->exception_index set if it raises an exception or ends the run. */
 int helper_sensitive(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes);
 
+/* Low half of the last x87 instruction's address, in the code cache, as the guest's FPU has it. Changes nothing. */
+uint32_t host_fip(struct CPUState *cpu);
+
 /* Deliver cpu->exception_index through the guest's IDT, or end the run (triple fault). */
 void do_interrupt(struct CPUState *cpu);
 /* If an external interrupt is pending and env allows it, acknowledge and deliver it. Returns true if delivered. */

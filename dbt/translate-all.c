@@ -9,6 +9,7 @@
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
 #include "dbt/store-site.h"
+#include "dbt/x87-ip.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -62,6 +63,7 @@ void tb_flush(struct CPUState *cpu)
 {
     start_exclusive();
     LOG(TB, "flush %zu TBs, %llu bytes", tb_count(), (unsigned long long)code_buffer_used());
+    x87_ip_before_flush(cpu);
     tb_maint_flush();
     jump_table_flush(true);
     code_buffer_reset();

@@ -5,6 +5,7 @@
  */
 #include "kernel/fp-state.h"
 
+#include "dbt/x87-ip.h"
 #include "kernel/cpu.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
@@ -15,6 +16,7 @@
 #define XSAVE_HEADER 512
 #define MXCSR_OFFSET 24
 #define MXCSR_MASK   28
+#define ST_OFFSET    32
 
 /* FP instructions work in ring 0 from here on. Returns the components that XSAVE knows, 0 without XSAVE. */
 static uint32_t fp_open(void)
@@ -74,4 +76,33 @@ int fp_state_load(struct CPUState *cpu, const struct fp_state *fp)
     }
     cpu_apply_cr0_cr4(cpu);
     return valid ? 0 : -EINVAL;
+}
+
+/*
+ * fnsave would initialize the FPU, and QEMU's fxsave shows no FIP: so the environment is fnstenv's and the registers are fxsave's,
+ * which has them in the same order. fxrstor undoes what fnstenv does to the control word.
+ */
+void fp_x87_image(struct CPUState *cpu, uint8_t *image)
+{
+    struct fp_state fx;
+
+    fp_open();
+    __asm__ volatile("fxsave64 %0\n\tfnstenv %1\n\tfxrstor64 %0" : "+m"(fx), "=m"(*(uint8_t(*)[X87_ENV_SIZE])image));
+    for (unsigned i = 0; i < 8; i++) {
+        memcpy(image + X87_ENV_SIZE + 10 * i, fx.area + ST_OFFSET + 16 * i, 10);
+    }
+    cpu_apply_cr0_cr4(cpu);
+}
+
+void fp_x87_stored(struct CPUState *cpu, bool fnsave)
+{
+    uint8_t unused[X87_ENV_SIZE];
+
+    fp_open();
+    if (fnsave) {
+        __asm__ volatile("fninit");
+    } else {
+        __asm__ volatile("fnstenv %0" : "=m"(unused));
+    }
+    cpu_apply_cr0_cr4(cpu);
 }

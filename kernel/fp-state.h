@@ -16,4 +16,9 @@ void fp_state_save(struct CPUState *cpu, struct fp_state *fp);
 /* 0, or -EINVAL, and nothing changed, if the hardware would refuse the image. */
 int fp_state_load(struct CPUState *cpu, const struct fp_state *fp);
 
+/* What `fnsave` would store, X87_STATE_SIZE bytes; changes nothing. FIP is the hardware's. */
+void fp_x87_image(struct CPUState *cpu, uint8_t *image);
+/* What fnstenv (mask all exceptions) or fnsave (initialize) does besides storing. */
+void fp_x87_stored(struct CPUState *cpu, bool fnsave);
+
 #endif

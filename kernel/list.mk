@@ -9,7 +9,7 @@ kernel-objs += kernel/run.o kernel/guest-symbols.o kernel/machine.o kernel/dbt-h
 kernel-objs += kernel/vcpu/cpuid.o kernel/vcpu/excp.o kernel/vcpu/far.o kernel/vcpu/flags.o kernel/vcpu/int.o \
                kernel/vcpu/io.o kernel/vcpu/iret.o kernel/vcpu/mem.o kernel/vcpu/msr.o kernel/vcpu/reset.o \
                kernel/vcpu/seg.o kernel/vcpu/segcheck.o kernel/vcpu/sensitive.o kernel/vcpu/syscall.o \
-               kernel/vcpu/sysreg.o kernel/vcpu/tables.o
+               kernel/vcpu/sysreg.o kernel/vcpu/tables.o kernel/vcpu/x87.o
 kernel-objs += kernel/monitor-debug.o kernel/guest-debug.o kernel/monitor-snapshot.o kernel/snapshot.o kernel/fp-state.o kernel/framebuffer.o
 
 # Structure offsets for assembly, generated from C.

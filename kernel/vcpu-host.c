@@ -3,7 +3,9 @@
 #include "dbt/host.h"
 #include "dbt/store-site.h"
 #include "dbt/translate-all.h"
+#include "dbt/x87-ip.h"
 #include "kernel/debug.h"
+#include "kernel/fp-state.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -103,6 +105,31 @@ int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool u
         len -= n;
     }
     return 0;
+}
+
+void cpu_x87_image(struct CPUState *cpu, uint8_t *image)
+{
+    uint32_t fip;
+
+    fp_x87_image(cpu, image);
+    memcpy(&fip, image + X87_FIP_OFFSET, sizeof(fip));
+    fip = x87_ip_to_guest(fip);
+    memcpy(image + X87_FIP_OFFSET, &fip, sizeof(fip));
+}
+
+void cpu_x87_stored(struct CPUState *cpu, bool fnsave)
+{
+    fp_x87_stored(cpu, fnsave);
+}
+
+uint32_t host_fip(struct CPUState *cpu)
+{
+    uint8_t image[X87_STATE_SIZE];
+    uint32_t fip;
+
+    fp_x87_image(cpu, image);
+    memcpy(&fip, image + X87_FIP_OFFSET, sizeof(fip));
+    return fip;
 }
 
 void guest_ram_written(ram_addr_t ram, uint64_t len)

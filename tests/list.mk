@@ -12,7 +12,7 @@ test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
 test-tb-model-objs := tests/host/test-tb-model.o tests/host/tb-model.o $(tb-maint-objs)
 
 # the hosted build: dbt/ as a Linux process
-hosted-objs = tests/host/dbt-host.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
+hosted-objs = tests/host/dbt-host.o tests/host/hosted-sens.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
 host-tests += test-dbt
 test-dbt-objs := tests/host/test-dbt.o tests/host/dbt-cases.o tests/host/diff.o $(hosted-objs)
 host-tests += test-store-site
@@ -56,7 +56,7 @@ test-vdev-fuzz-objs := tests/host/test-vdev-fuzz.o $(vdev-objs) tests/host/log.o
 
 # the guest CPU: kernel/vcpu/ alone, on flat memory
 vcpu-test-objs := $(filter kernel/vcpu/%,$(kernel-objs)) tests/host/vcpu-env.o tests/host/log.o \
-                  dbt/decode.o dbt/decode-table.o dbt/disas.o
+                  dbt/decode.o dbt/decode-table.o dbt/disas.o dbt/x87-image.o
 vcpu-tests := $(addprefix test-vcpu-,int far seg io cpuid sys misc)
 host-tests += $(vcpu-tests)
 $(foreach t,$(vcpu-tests),$(eval $(t)-objs := tests/host/$(t).o $(vcpu-test-objs)))

@@ -259,6 +259,7 @@ sens_fn sens_syscall, sens_sysret, sens_sysenter, sens_sysexit;              /* 
 sens_fn sens_mov_from_sreg, sens_mov_to_sreg, sens_push_sreg, sens_pop_sreg; /* seg.c */
 sens_fn sens_lss, sens_lfs, sens_lgs;
 sens_fn sens_lar, sens_lsl, sens_verr, sens_verw;             /* segcheck.c */
+sens_fn sens_x87_store; /* x87.c: fnstenv, fnsave */
 sens_fn sens_sgdt, sens_sidt, sens_sldt, sens_str, sens_smsw; /* tables.c */
 sens_fn sens_lgdt, sens_lidt, sens_lldt, sens_ltr;
 sens_fn sens_lmsw, sens_clts, sens_mov_from_cr, sens_mov_to_cr; /* sysreg.c */

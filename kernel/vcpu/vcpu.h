@@ -33,6 +33,11 @@ unsigned cpu_maxphyaddr(void);
 int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user);
 int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool user);
 
+/* What `fnsave` would store, X87_STATE_SIZE bytes, FIP being the guest's address; the FPU stays as it is. CR0.TS and EM are 0. */
+void cpu_x87_image(struct CPUState *cpu, uint8_t *image);
+/* And then: what fnstenv or fnsave does to the FPU. */
+void cpu_x87_stored(struct CPUState *cpu, bool fnsave);
+
 /* Port access. size 1, 2, 4. */
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size);
 void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t value);

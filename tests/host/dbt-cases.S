@@ -205,6 +205,40 @@ CASE fp
     vbroadcastsd %xmm1, %ymm3
     END
 
+CASE fip
+    fninit
+    fldpi
+    fnstenv (%rsi)
+    fld1
+    nop
+    fnstenv 32(%rsi)
+    fldl 64(%rsi)
+    jmp 1f
+1:  fnsave 128(%rsi)
+    fnstenv 256(%rsi)
+    fldz
+    fnstenvs 288(%rsi)
+    fldz
+    fnstcw 304(%rsi)
+    cpuid
+    fnsaves 320(%rsi)
+    END
+
+CASE fip_far
+    fninit
+    faddl 0x8000(%rip)
+    fnstenv (%rsi)
+    fstpt 32(%rsi)
+    fnstenv 64(%rsi)
+    END
+
+CASE fnsave_fault
+    fninit
+    fld1
+    mov $0x7000, %edx
+    fnsave (%rdx)
+    END
+
 CASE page_fault
     mov $0x1234, %ebx
     mov $0x7000, %edx

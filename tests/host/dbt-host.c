@@ -355,63 +355,6 @@ void raise_exception(struct CPUState *cpu, int vector)
     raise_exception_err(cpu, vector, 0);
 }
 
-/* A store to guest memory by the monitor itself: past the protection, after invalidating what it hits. */
-static void monitor_store(struct CPUState *cpu, uint64_t va, uint64_t v)
-{
-    for (unsigned i = 0; i < sizeof(v); i++, v >>= 8) {
-        tb_page_addr_t ram = va_to_ram(va + i);
-        const struct PageDesc *pd = page_find(ram >> PAGE_SHIFT);
-
-        tb_invalidate_phys_range(cpu, ram, ram, 0);
-        bool still = pd && pd->is_protected;
-        if (still) {
-            protect(ram, PROT_READ | PROT_WRITE);
-        }
-        *(uint8_t *)(va + i) = (uint8_t)v;
-        if (still) {
-            protect(ram, PROT_READ);
-        }
-    }
-}
-
-int helper_sensitive(struct CPUState *cpu, const struct insn *insn, const uint8_t *bytes)
-{
-    uint32_t out[4];
-
-    switch (insn->sens) {
-    case SENS_CPUID:
-        __asm__ volatile("cpuid"
-                         : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
-                         : "0"((uint32_t)cpu->env.regs[R_EAX]), "2"((uint32_t)cpu->env.regs[R_ECX]));
-        cpu->env.regs[R_EAX] = out[0];
-        cpu->env.regs[R_EBX] = out[1];
-        cpu->env.regs[R_ECX] = out[2];
-        cpu->env.regs[R_EDX] = out[3];
-        break;
-    case SENS_PUSHF: {
-        cpu->env.regs[R_ESP] -= 8;
-        monitor_store(cpu, cpu->env.regs[R_ESP], (cpu->env.eflags & ~(uint64_t)TF_MASK) | IF_MASK | 2);
-        break;
-    }
-    case SENS_POPF: {
-        uint64_t mask = CC_ALL | DF_MASK;
-        uint64_t v = *(uint64_t *)cpu->env.regs[R_ESP];
-        cpu->env.eflags = (cpu->env.eflags & ~mask) | (v & mask);
-        cpu->env.regs[R_ESP] += 8;
-        break;
-    }
-    case SENS_INT3:
-        cpu->env.eip += insn->len; /* a trap */
-        raise_exception(cpu, EXCP03_INT3);
-        return 1;
-    default:
-        raise_exception_err(cpu, EXCP0D_GPF, 0);
-        return 1;
-    }
-    cpu->env.eip += insn->len;
-    return 0;
-}
-
 void do_interrupt(struct CPUState *cpu)
 {
     *result = (struct hosted_result){.vector = cpu->exception_index,

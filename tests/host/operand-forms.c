@@ -65,7 +65,8 @@ static enum operand_exclude classify(const struct insn *insn)
     if (name_begins(insn, host)) {
         return EXCLUDE_HOST;
     }
-    if (insn->kind == INSN_SENS && insn->sens != SENS_XGETBV && insn->sens != SENS_RDFSBASE && insn->sens != SENS_RDGSBASE) {
+    if (insn->kind == INSN_SENS && insn->sens != SENS_XGETBV && insn->sens != SENS_RDFSBASE && insn->sens != SENS_RDGSBASE &&
+        insn->sens != SENS_FNSTENV && insn->sens != SENS_FNSAVE) {
         return EXCLUDE_SENSITIVE;
     }
     if (branch && insn->pfx & PFX_OSZ) {

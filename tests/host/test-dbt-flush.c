@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "dbt/tb.h"
+#include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 #include "tests/host/smc-run.h"
 
@@ -216,10 +217,56 @@ static int init(void **state)
     return 0;
 }
 
+/* ---- the last x87 instruction's address, when its translation is gone ---- */
+
+static void run_code(uint64_t at, const char *bytes, size_t n)
+{
+    struct hosted_result res;
+
+    hosted_forget(at & PAGE_MASK, PAGE_SIZE);
+    memcpy((void *)at, bytes, n);
+    hosted_cpu()->env.eip = at;
+    hosted_cpu()->env.regs[R_ESI] = HOSTED_LOW_BASE + DATA_OFF;
+    hosted_run(&res);
+    assert_int_equal(res.vector, EXCP03_INT3);
+}
+#define RUN_CODE(at, bytes) run_code(at, bytes, sizeof(bytes) - 1)
+
+static uint32_t stored_fip(void)
+{
+    memset((void *)(HOSTED_LOW_BASE + DATA_OFF), 0xee, 28);
+    RUN_CODE(HOSTED_LOW_BASE + BIG_OFF + 0x5000, "\xd9\x36\xcc"); /* fnstenv (%rsi) */
+    return *(uint32_t *)(HOSTED_LOW_BASE + DATA_OFF + 12);
+}
+
+static void test_fip(void **state)
+{
+    uint64_t at = HOSTED_LOW_BASE + BIG_OFF + 0x1230;
+
+    set_state(HOSTED_LOW_BASE);
+    RUN_CODE(at, "\x90\xd9\xeb\xdd\xd8\x90\xcc"); /* fldpi; fstp %st */
+    assert_int_equal(stored_fip(), at + 3);
+    RUN_CODE(at, "\x90\xd9\xeb\xdd\xd8\x90\xcc");
+    hosted_forget(at & PAGE_MASK, PAGE_SIZE); /* its translation is dead */
+    memset((void *)at, 0x90, 8);
+    assert_int_equal(stored_fip(), at + 3);
+    for (unsigned i = 0; i < 3; i++) { /* and gone, and another one, of no x87 instructions, is where it was */
+        tb_flush(hosted_cpu());
+        assert_int_equal(stored_fip(), at + 3);
+        RUN_CODE(at + 0x1000, "\x90\x90\x90\x90\x90\x90\x90\xcc");
+        assert_int_equal(stored_fip(), at + 3);
+    }
+    RUN_CODE(at + 0x2000, "\xd9\xee\xcc"); /* fldz */
+    assert_int_equal(stored_fip(), at + 0x2000);
+    assert_int_equal(stored_fip(), at + 0x2000);
+    RUN_CODE(at, "\xdb\xe3\xcc"); /* fninit */
+    assert_int_equal(stored_fip(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest children[] = {cmocka_unit_test(test_tiny), cmocka_unit_test(test_small)};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_big_far), cmocka_unit_test(test_big_low_storm)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fip), cmocka_unit_test(test_big_far), cmocka_unit_test(test_big_low_storm)};
     int failed;
 
     if (getenv("LOG")) {

@@ -392,6 +392,44 @@ static void test_hidden(void **state)
     expect_fault(run_sens(SENS_WRMSR), EXCP0D_GPF, 0);
 }
 
+/* ---- fnstenv, fnsave ---- */
+
+static void test_x87_store(void **state)
+{
+    static const struct {
+        const char *bytes;
+        unsigned len, stored;
+    } forms[] = {{"\xd9\x30", 2, 28}, {"\x66\xd9\x30", 3, 14}, {"\xdd\x30", 2, 108}, {"\x66\xdd\x30", 3, 94}};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(forms); i++) {
+        unsigned env = i & 1 ? 14 : 28, step = 28 / env;
+        bool all = i >= 2;
+
+        env_reset();
+        vcpu.env.regs[R_EAX] = ENV_DATA;
+        env_write(ENV_DATA + forms[i].stored, 1, 0xee);
+        expect_ok(env_exec(forms[i].bytes, forms[i].len));
+        for (unsigned at = 0; at < forms[i].stored; at++) {
+            unsigned from = at >= env ? at - env + 28 : step == 1 ? at : at / 2 * 4 + at % 2;
+
+            assert_int_equal(env_read(ENV_DATA + at, 1), from + 1);
+        }
+        assert_int_equal(env_read(ENV_DATA + forms[i].stored, 1), 0xee);
+        assert_int_equal(venv.x87_stored[all], 1);
+        assert_int_equal(venv.x87_stored[!all], 0);
+        for (unsigned bit = 0; bit < 2; bit++) {
+            env_reset();
+            vcpu.env.cr[0] |= bit ? CR0_EM_MASK : CR0_TS_MASK;
+            vcpu.env.regs[R_EAX] = 0x7000000; /* #NM comes before #PF */
+            expect_fault(env_exec(forms[i].bytes, forms[i].len), EXCP07_PREX, 0);
+        }
+        env_reset();
+        vcpu.env.regs[R_EAX] = 0x7000000;
+        expect_fault(env_exec(forms[i].bytes, forms[i].len), EXCP0E_PAGE, PG_ERROR_W_MASK);
+        assert_int_equal(venv.x87_stored[0] + venv.x87_stored[1], 0); /* the FPU is as it was */
+    }
+}
+
 /* Every name in SENS_LIST has a handler; SENS_UNSUPPORTED is #UD. Nothing ends the run. */
 static void test_dispatch(void **state)
 {
@@ -462,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_sysenter_amd),
         cmocka_unit_test(test_swapgs),   cmocka_unit_test(test_fsgsbase),
         cmocka_unit_test(test_invlpg),   cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_x87_store),
         cmocka_unit_test(test_dispatch), cmocka_unit_test(test_reset),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "dbt/x87-ip.h"
+
 struct vcpu_env venv;
 struct CPUState vcpu;
 struct vcpu_page vcpu_vp;
@@ -169,6 +171,19 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
 {
     cpu->env.segs[R_FS].base = venv.hw_fs;
     cpu->env.segs[R_GS].base = venv.hw_gs;
+}
+
+/* An FPU of which byte i of the image is i + 1. */
+void cpu_x87_image(struct CPUState *cpu, uint8_t *image)
+{
+    for (unsigned i = 0; i < X87_STATE_SIZE; i++) {
+        image[i] = (uint8_t)(i + 1);
+    }
+}
+
+void cpu_x87_stored(struct CPUState *cpu, bool fnsave)
+{
+    venv.x87_stored[fnsave]++;
 }
 
 void cpu_apply_cr0_cr4(struct CPUState *cpu)
@@ -347,6 +362,7 @@ void env_reset(void)
     cpuid_init();
     cpu_reset(&vcpu);
     venv.applies = 0;
+    venv.x87_stored[0] = venv.x87_stored[1] = 0;
     env->gdt = (struct segment_cache){.base = ENV_GDT, .limit = ENV_GDT_LIMIT};
     env->idt = (struct segment_cache){.base = ENV_IDT, .limit = 0xfff};
     env->tr = (struct segment_cache){SEL_TSS, ENV_TSS_LIMIT, DESC_P_MASK | 11 << 8, ENV_TSS};

@@ -89,7 +89,6 @@ NATIVE_SKIP = {
 TRANSLATE_SKIP = {
     "exceptions": "non-canonical-stack",
     "hostile": "map-over-monitor",  # a test of its own, since it ends the run
-    "smc-decoder": "finds-itself-by-fpu",  # FIP is that of translated code (docs/guest-cpu.md)
 }
 
 # Payloads that end with a closing line, with the seconds that they need translated.
