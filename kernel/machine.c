@@ -175,6 +175,7 @@ void machine_init(struct CPUState *cpu, const struct conf *conf)
     machine.tsc_start = rdtsc();
     machine.deadline_ns = conf->timeout * VDEV_NS_PER_SEC;
     vmachine_init(&machine.vm, &cfg);
+    machine.monitor_wanted = conf->pause == CONF_ON;
     timer_start(TICK_HZ, tick);
 }
 

@@ -43,6 +43,7 @@ static const struct conf_key keys[] = {
     {"log", KIND_CHANNELS, TEXT_FIELD(log), {NULL}},
     {"exit", KIND_CHOICE, offsetof(struct conf, exit), 0, {"poweroff", "reboot", "monitor"}},
     {"timeout", KIND_SECONDS, offsetof(struct conf, timeout), 0, {NULL}},
+    {"pause", KIND_CHOICE, offsetof(struct conf, pause), 0, {"on", "off"}},
     {"adaptive", KIND_CHOICE, offsetof(struct conf, adaptive), 0, {"on", "off"}},
     {"precise", KIND_CHOICE, offsetof(struct conf, precise), 0, {"on", "off"}},
     {"smc_self_check_faults", KIND_COUNT, offsetof(struct conf, smc_self_check_faults), 0, {NULL}},
@@ -53,7 +54,7 @@ static const struct conf_key keys[] = {
     {"smc_data_imm_hits", KIND_COUNT, offsetof(struct conf, smc_data_imm_hits), 0, {NULL}},
 };
 #undef TEXT_FIELD
-#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout, adaptive, precise, " \
+#define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout, pause, adaptive, precise, " \
                    "smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits, " \
                    "smc_store_sites"
 
@@ -69,6 +70,7 @@ void conf_defaults(struct conf *conf)
     memcpy(conf->guest, "guest", sizeof("guest"));
     conf->memory = 256ull << 20;
     conf->cache = 16ull << 20;
+    conf->pause = CONF_OFF;
     conf->smc_self_check_faults = CONF_SMC_SELF_CHECK_FAULTS;
     conf->smc_self_check_hits = CONF_SMC_SELF_CHECK_HITS;
     conf->smc_quiet_ticks = CONF_SMC_QUIET_TICKS;

@@ -32,6 +32,7 @@ struct conf {
     char log[64];      /* channels, as log_parse() takes them */
     uint32_t exit;     /* enum conf_exit */
     uint32_t timeout;  /* seconds; 0 = none (key `timeout`) */
+    uint32_t pause;    /* enum conf_switch: the prompt opens before the guest's first instruction */
     uint32_t adaptive; /* enum conf_switch: pages of code may change state */
     uint32_t precise;  /* enum conf_switch: a store to the running block ends it */
     uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits; /* dbt/page-state.h */

@@ -10,6 +10,7 @@ Knows the few packets it needs of GDB's remote serial protocol, and nothing of s
 import json
 import os
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,8 @@ from machine import die_with_parent, machine_arguments
 
 START_LIMIT = 10
 RDI, RIP = 5, 16  # numbers of the stub's registers, of 8 bytes each
+REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip")
+SHORT_REGISTERS = ("rflags", "cs", "ss", "ds", "es", "fs", "gs")  # these follow, of 4 bytes each
 
 
 def symbols(elf):
@@ -126,6 +129,32 @@ class Stopped:
     def register(self, number):
         text = self._packet("g")[number * 16:number * 16 + 16]
         return int.from_bytes(bytes.fromhex(text), "little")
+
+    def registers(self):
+        """{name: value}: the general ones, rip, rflags, the selectors."""
+        data = bytes.fromhex(self._packet("g")[:(len(REGISTERS) * 8 + len(SHORT_REGISTERS) * 4) * 2])
+        return dict(zip(REGISTERS + SHORT_REGISTERS, struct.unpack(f"<{len(REGISTERS)}Q{len(SHORT_REGISTERS)}I", data)))
+
+    def set_register(self, name, value):
+        if self._packet(f"P{REGISTERS.index(name):x}={value.to_bytes(8, 'little').hex()}") != "OK":
+            raise self._broken(f"{name} cannot be written")
+
+    def memory(self, address, length):
+        """Bytes at a virtual address; fewer or none where nothing is mapped."""
+        answer = self._packet(f"m{address:x},{length:x}")
+        return b"" if answer.startswith("E") else bytes.fromhex(answer)
+
+    def step(self):
+        """One instruction, or one iteration of a repeated string instruction; interrupts and timers wait. False if the machine has
+        ended."""
+        try:
+            self._packet("s")
+        except (Broken, OSError):
+            if self.process.poll() is None:
+                raise
+            return False
+        self._at_breakpoint = None
+        return True
 
     def run(self, timeout):
         """Go on to the next breakpoint; returns its address. A breakpoint that the machine stands on is stepped over."""

@@ -69,6 +69,7 @@ static void test_smc_policy(void **state)
 {
     assert_int_equal(parse(""), 0);
     assert_int_equal(conf.adaptive, CONF_ON);
+    assert_int_equal(conf.pause, CONF_OFF);
     assert_int_equal(conf.precise, CONF_ON);
     assert_int_equal(conf.smc_self_check_faults, CONF_SMC_SELF_CHECK_FAULTS);
     assert_int_equal(parse("adaptive = off\nprecise = off\nsmc_self_check_faults = 3\nsmc_self_check_hits = 4\n"
@@ -91,6 +92,8 @@ static void test_every_choice(void **state)
 {
     assert_int_equal(parse("mode = translate\nsmc = protect\nexit = poweroff\n"), 0);
     assert_int_equal(conf.exit, CONF_EXIT_POWEROFF);
+    assert_int_equal(parse("pause = on\n"), 0);
+    assert_int_equal(conf.pause, CONF_ON);
     assert_int_equal(parse("exit = reboot\n"), 0);
     assert_int_equal(conf.exit, CONF_EXIT_REBOOT);
 }

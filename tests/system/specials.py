@@ -2,6 +2,8 @@
 """Tests that watch or talk to their guest while it runs: each returns a Verdict. Called as special(runner, test, time factor)."""
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -152,6 +154,20 @@ def memtest_planted(runner, test, factor):
             if int(found[1], 16) ^ int(found[2], 16) != PLANTED << (second & 7) * 8:
                 return Verdict(FAIL, f"the error planted at {second:#x} is not what was reported", shown)
             return Verdict(OK, "")
+
+
+def diverge(runner, test, factor):
+    """tests/diverge.py with the test's dialogue as its arguments says what is expected; test.status is its own exit status."""
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "../diverge.py"), "--build", runner.build, *test.dialogue,
+               runner.guest_file(test)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=test.timeout * factor)
+    except subprocess.TimeoutExpired as e:
+        return Verdict(TIMEOUT, str(e), str(e.stdout))
+    missing = missing_pattern(test.expect, run.stdout)
+    if run.returncode != test.status or missing:
+        return Verdict(FAIL, f"exit status {run.returncode}, not in the output: {missing}", run.stdout + run.stderr)
+    return Verdict(OK, output=run.stdout)
 
 
 def until_output(runner, test, factor):

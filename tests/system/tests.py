@@ -193,6 +193,15 @@ def monitor_tests():
     yield Test("snapshot/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.snapshot, timeout=20)
 
 
+def divergence_tests():
+    """The divergence finder finds what a debug switch breaks, and nothing where nothing is broken."""
+    common = dict(special=specials.diverge, timeout=30)
+    yield Test("diverge/steps", "payloads/alu-checksum.elf", dialogue=("--steps", "1500"), expect=("no difference in 1500",), **common)
+    yield Test("diverge/at", "payloads/smc-imprecise.elf", dialogue=("--at", "printf"), expect=("all equal at 3 arrivals",), **common)
+    yield Test("diverge/found", "payloads/smc-imprecise.elf", dialogue=("--at", "printf", "--append", "precise=off"), status=1,
+               expect=(r"differ at arrival 1\n.*: \w+ .*\n(.*\n)* +r8 +native 0x33 ",), **common)
+
+
 def bad_input_tests():
     refused = by_monitor("load error")
     files = {
@@ -273,6 +282,6 @@ def shell_tests():
                **dict(common, forbid=()))
 
 
-TESTS = [*basic_tests(), *ending_tests(), *monitor_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests(),
+TESTS = [*basic_tests(), *ending_tests(), *monitor_tests(), *divergence_tests(), *bad_input_tests(), *payload_tests(), *real_guest_tests(),
          *shell_tests()]
 assert len({t.name for t in TESTS}) == len(TESTS), "names must be unique"
