@@ -63,6 +63,15 @@ void guest_symbol(const struct CPUState *cpu, gva_t pc, char *buf, size_t size)
     snprintf(buf, size, " %s+0x%lx", copy, offset);
 }
 
+bool guest_symbol_address(const struct CPUState *cpu, const char *name, gva_t *va)
+{
+    if (!have_symbols || !symbols_value(&symbols, name, va)) {
+        return false;
+    }
+    *va += slide(cpu);
+    return true;
+}
+
 bool guest_panicked(const struct CPUState *cpu)
 {
     struct guest_paging gp;

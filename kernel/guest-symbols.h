@@ -11,6 +11,8 @@
 void guest_symbols_init(const struct boot_info *bi, const struct conf *conf);
 /* " function+0x12" with its leading blank, or nothing, if no symbol is near. buf is always NUL-terminated. */
 void guest_symbol(const struct CPUState *cpu, gva_t pc, char *buf, size_t size);
+/* The address of a symbol, as the guest runs now. False if there is none of that name. */
+bool guest_symbol_address(const struct CPUState *cpu, const char *name, gva_t *va);
 /* Has the guest's Linux panicked? False if it is not Linux or there are no symbols. */
 bool guest_panicked(const struct CPUState *cpu);
 

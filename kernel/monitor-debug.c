@@ -6,6 +6,7 @@
 #include "dbt/cpu.h"
 #include "dbt/host.h"
 #include "kernel/debug.h"
+#include "kernel/guest-symbols.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -172,13 +173,44 @@ void debug_stopped(struct CPUState *cpu)
 
 /* ---- commands ---- */
 
+/* Cut the next word off *args: a number, or a symbol of the guest's, with or without "+number". As monitor_number(). */
+static bool address_argument(char **args, gva_t *va)
+{
+    char *word = *args, *end = word, *plus = NULL;
+    uint64_t offset = 0;
+
+    if (monitor_number(args, va)) {
+        return true;
+    }
+    for (; *end && *end != ' ' && *end != '\t'; end++) {
+        plus = *end == '+' ? end : plus;
+    }
+    char *rest = plus ? plus + 1 : end;
+    if (plus && !monitor_number(&rest, &offset)) {
+        return false;
+    }
+    char *name_end = plus ? plus : end, was = *name_end;
+    *name_end = '\0';
+    bool found = *word && guest_symbol_address(vcpu0(), word, va);
+    *name_end = was;
+    if (!found) {
+        return false;
+    }
+    *va += offset;
+    while (*rest == ' ' || *rest == '\t') {
+        rest++;
+    }
+    *args = rest;
+    return true;
+}
+
 static void cmd_break(char *args)
 {
     gva_t va;
     struct point *p;
 
-    if (!monitor_number(&args, &va) || *args) {
-        printk("break: expected a guest virtual address, found '%s'\n", args);
+    if (!address_argument(&args, &va) || *args) {
+        printk("break: expected a guest virtual address or a symbol, found '%s'\n", args);
         return;
     }
     p = point_new();
@@ -196,8 +228,8 @@ static void add_watch(const char *command, char *args, bool reads)
     struct point *p;
     gva_t va;
 
-    if (!monitor_number(&args, &va) || (*args && !monitor_number(&args, &len)) || *args) {
-        printk("%s: expected a guest virtual address and a length, found '%s'\n", command, args);
+    if (!address_argument(&args, &va) || (*args && !monitor_number(&args, &len)) || *args) {
+        printk("%s: expected a guest virtual address or a symbol, and a length, found '%s'\n", command, args);
         return;
     }
     if (!len || len > WATCH_LEN_MAX || va + len - 1 < va) {
@@ -288,8 +320,8 @@ static void cmd_disas(char *args)
     gva_t pc = vcpu0()->env.eip;
     uint64_t n = 8;
 
-    if ((*args && !monitor_number(&args, &pc)) || (*args && !monitor_number(&args, &n)) || *args || n > DISAS_MAX) {
-        printk("disas: expected a guest virtual address and a number up to %u, found '%s'\n", DISAS_MAX, args);
+    if ((*args && !address_argument(&args, &pc)) || (*args && !monitor_number(&args, &n)) || *args || n > DISAS_MAX) {
+        printk("disas: expected a guest virtual address or a symbol, and a number up to %u, found '%s'\n", DISAS_MAX, args);
         return;
     }
     while (n-- > 0) {
@@ -305,13 +337,13 @@ static void cmd_disas(char *args)
 void monitor_debug_init(void)
 {
     static const struct monitor_command commands[] = {
-        {"break", "<va>", "stop before the instruction there", cmd_break},
-        {"watch", "<va> [<len>]", "stop after a write to these bytes (8)", cmd_watch},
-        {"awatch", "<va> [<len>]", "stop after a read of or a write to these bytes (8)", cmd_awatch},
+        {"break", "<va>|<symbol>", "stop before the instruction there", cmd_break},
+        {"watch", "<va>|<symbol> [<len>]", "stop after a write to these bytes (8)", cmd_watch},
+        {"awatch", "<va>|<symbol> [<len>]", "stop after a read of or a write to these bytes (8)", cmd_awatch},
         {"delete", "<n>", "remove a breakpoint or watchpoint", cmd_delete},
         {"info", "", "breakpoints, watchpoints, debug registers", cmd_info},
         {"step", "[<n>]", "execute n instructions (1)", cmd_step},
-        {"disas", "[<va> [<n>]]", "disassemble, from rip on", cmd_disas},
+        {"disas", "[<va>|<symbol> [<n>]]", "disassemble, from rip on", cmd_disas},
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {

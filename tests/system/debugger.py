@@ -118,6 +118,22 @@ def step_straight(d, add_one):
     d.ask("regs", rb"rip " + second)
 
 
+def symbols(d, counter, add_one):
+    """Addresses by the names that the guest's own file has for them."""
+    d.ask("break add_one", rb"^break 1 at %016x" % add_one)
+    d.go()
+    d.expect(rb"break 1 at %016x: .*?" % add_one + PROMPT)
+    d.ask("delete 1", rb"gone")
+    offset = counter & 0xfff
+    d.ask(f"watch vars+{offset:#x} 8", rb"^watch 1 at %#x, 8 bytes" % counter)
+    d.ask(f"watch  vars+{offset + 8}   1", rb"^watch 2 at %#x, 1 bytes" % (counter + 8))
+    d.ask("disas add_one+0 1", rb"^%016x" % add_one)
+    d.ask("delete 1", rb"gone")
+    d.ask("delete 2", rb"gone")
+    for wrong in ("break add_on", "break add_one+", "break add_one+x", "break +1", "watch vars+8 8 8", "break main main"):
+        d.ask(wrong, rb"^\w+: expected ")
+
+
 def debug(runner, test, factor):
     """All of the debugger on a guest that counts for ever, until the monitor's `mem` ends it; its sums must then agree."""
     def talk(d):
@@ -128,6 +144,7 @@ def debug(runner, test, factor):
         watch_counter(d, counter)
         break_at(d, add_one)
         step_straight(d, add_one)
+        symbols(d, counter, add_one)
         for n in range(12):
             d.ask(f"break {0x1000 + n}", rb"^break ")
         d.ask("break 0x1234", rb"no more than 12")
