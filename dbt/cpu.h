@@ -174,7 +174,7 @@ struct TranslationBlock;
 
 /* Per-CPU event counters, printed as nd-stat lines; indices are names in STAT_LIST. */
 #define STAT_LIST(X)                                                                               \
-    X(tb_gen) X(tb_flush) X(tb_invalidated) X(smc_fault) X(smc_fault_miss) X(page_protect)         \
+    X(tb_gen) X(tb_flush) X(tb_invalidated) X(smc_fault) X(smc_fault_miss) X(smc_same_value) X(page_protect)         \
     X(page_unprotect) X(shadow_fill) X(shadow_flush) X(guest_fault) X(exit_total) X(exit_chain)    \
     X(exit_lookup) X(exit_sens) X(exit_fault) X(exit_irq) X(exit_step) X(mmio) X(irq)              \
     X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(redo_window) \

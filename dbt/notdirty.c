@@ -18,6 +18,7 @@
 #include "dbt/page-state.h"
 #include "dbt/store-form.h"
 #include "dbt/store-site.h"
+#include "dbt/store-value.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
 
@@ -268,7 +269,12 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
             continue;
         }
         ours = true;
-        current |= tb_invalidate_phys_page_fast(cpu, addr, cpu->smc_range[i].len, host_pc, &hit);
+        /* The redo is the next that runs, and whatever writes there before it kills by itself what it hits. */
+        if (store_changes_nothing(cpu, &st.insn, &st.write, va, cpu->smc_range[i].len, addr)) {
+            CPU_STAT(cpu, smc_same_value);
+        } else {
+            current |= tb_invalidate_phys_page_fast(cpu, addr, cpu->smc_range[i].len, host_pc, &hit);
+        }
         any_hit |= hit;
         current |= page_state_fault(cpu, pd, addr, cpu->smc_range[i].len, host_pc, hit);
         still_code |= tb_page_has_code(addr);

@@ -11,6 +11,9 @@ test-tb-inval-objs := tests/host/test-tb-inval.o $(tb-maint-objs)
 test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
 test-tb-model-objs := tests/host/test-tb-model.o tests/host/tb-model.o $(tb-maint-objs)
 
+host-tests += test-store-value
+test-store-value-objs := tests/host/test-store-value.o dbt/store-value.o dbt/decode.o dbt/decode-table.o tests/host/log.o
+
 # the hosted build: dbt/ as a Linux process
 hosted-objs = tests/host/dbt-host.o tests/host/hosted-sens.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
 host-tests += test-dbt

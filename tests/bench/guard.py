@@ -28,7 +28,7 @@ LAYERS = {
     "exits: sensitive instructions": ["cpuid", "in-0x61", "pushf+popf", "int-0x80+iret", "syscall+sysret"],
     "inline: virtual interrupt flag": ["cli+sti", "rdtsc"],
     "paging: faults, fills, flushes": ["page-fault-skip", "page-fault-map", "invlpg+touch", "cr3+touch-16"],
-    "self-modifying code": ["store-beside-1", "store-beside-50", "smc-hit-1", "smc-hit-50", "opcode-hit-1", "opcode-hit-50", "opcode-hit-200"],
+    "self-modifying code": ["store-beside-1", "store-beside-50", "smc-hit-1", "smc-hit-50", "opcode-hit-1", "opcode-hit-50", "opcode-hit-200", "opcode-same-50"],
     "translation": ["cold-insn"],
 }
 

@@ -80,7 +80,7 @@ static void test_code_in_memo(void **state)
     assert_int_equal(store(DATA, ~0ull / 0xff * 0xcc, 100), 0);
     run_at(DATA + 4); /* an int3 of those */
     killed = stat(STAT_tb_invalidated);
-    assert_int_equal(store(DATA, ~0ull / 0xff * 0xcc, 1), 1);
+    assert_int_equal(store(DATA, ~0ull / 0xff * 0x90, 1), 1);
     assert_true(stat(STAT_tb_invalidated) > killed);
     assert_int_equal(tb_maint_check(hosted_cpu()), 0);
 }

@@ -200,6 +200,17 @@ static void patch_opcode(uint64_t n)
     }
 }
 
+/* Store the opcode that is there: patchers that do not look first. */
+static void patch_same(uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        *(volatile uint8_t *)(opcode_page + 6) = 0xc0;
+        if (call(opcode_page, 0, 0) != 1) {
+            fatal("a function changed by itself");
+        }
+    }
+}
+
 /* Store to the end of the page, where there is no code. */
 static void store_beside(uint8_t *page, uint64_t n)
 {
@@ -316,6 +327,7 @@ static const struct bench benches[] = {
     {"opcode-hit-1", patch_opcode, 100, 100, opcodes_1, opcodes_drop},
     {"opcode-hit-50", patch_opcode, 100, 100, opcodes_50, opcodes_drop},
     {"opcode-hit-200", patch_opcode, 100, 100, opcodes_200, opcodes_drop},
+    {"opcode-same-50", patch_same, 100, 100, opcodes_50, opcodes_drop},
     {"cold-insn", cold, 1, COLD_INSNS, cold_prepare, NULL},
 };
 
