@@ -228,6 +228,16 @@ struct CPUState {
 };
 #define CPU_STAT(cpu, name) ((void)((cpu)->last_stat = STAT_##name), (cpu)->stat[STAT_##name]++)
 
+/* env.segs[seg].selector has changed: the vCPU pages show it too (null in unit tests). */
+static inline void vcpu_publish_selector(struct CPUState *cpu, unsigned seg)
+{
+    for (unsigned v = 0; v < 2; v++) {
+        if (cpu->vp_view[v]) {
+            cpu->vp_view[v]->sel[seg] = cpu->env.segs[seg].selector;
+        }
+    }
+}
+
 /* Queue an exception with or without error code for delivery before the next guest instruction. */
 void raise_exception_err(struct CPUState *cpu, int vector, uint64_t error_code);
 void raise_exception(struct CPUState *cpu, int vector);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sensitive instructions: most leave for the monitor; cli, sti and pushf of the guest's kernel are done inline on the
- * virtual IF, a byte in the vCPU page.
+ * virtual IF, a byte in the vCPU page; selectors are read from there, too.
  */
 #include "dbt/translate-emit.h"
 
@@ -113,6 +113,24 @@ static void emit_pushf(struct DisasContext *s, uint32_t goff)
     end_short(s, done);
 }
 
+/* mov %sreg, %reg: a load of the selector from the vCPU page; with a prefix 66 only the low 16 bits are written. */
+static void emit_mov_from_sreg(struct DisasContext *s, const struct insn *insn, uint32_t goff)
+{
+    unsigned seg = insn->modrm >> 3 & 7;
+
+    add_copy_run(s, goff);
+    if (insn->pfx & PFX_OSZ && !(insn->rex & 8)) {
+        emit8(&s->e, 0x66);
+    }
+    if (insn->rm >= 8) {
+        emit8(&s->e, 0x44);
+    }
+    emit8(&s->e, 0x8b);
+    emit8(&s->e, (uint8_t)((insn->rm & 7) << 3 | 4));
+    emit8(&s->e, 0x25);
+    emit32(&s->e, (uint32_t)vp_addr(s, offsetof(struct vcpu_page, sel) + seg * sizeof(uint64_t)));
+}
+
 void emit_sens(struct DisasContext *s, unsigned i)
 {
     const struct insn *insn = &s->insn[i];
@@ -120,6 +138,8 @@ void emit_sens(struct DisasContext *s, unsigned i)
 
     if (!sens_is_inline(s->tb, insn)) {
         emit_exit_fast(s, RUN_EXIT_SENS, goff);
+    } else if (insn->sens == SENS_MOV_FROM_SREG) {
+        emit_mov_from_sreg(s, insn, goff);
     } else if (insn->sens == SENS_CLI) {
         emit_cli(s, goff);
     } else if (insn->sens == SENS_STI) {

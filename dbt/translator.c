@@ -31,7 +31,13 @@ static bool sens_runs_natively(const struct CPUState *cpu, enum insn_sens sens)
 
 bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn)
 {
-    if ((tb->flags & HF_CPL_MASK) != 0 || tb->cflags & CF_COUNT_MASK || insn->kind != INSN_SENS) {
+    if (tb->cflags & CF_COUNT_MASK || insn->kind != INSN_SENS) {
+        return false;
+    }
+    if (insn->sens == SENS_MOV_FROM_SREG) { /* to a register, of a segment register that there is */
+        return !insn->is_mem && !(insn->pfx & PFX_LOCK) && (insn->modrm >> 3 & 7) <= R_GS;
+    }
+    if ((tb->flags & HF_CPL_MASK) != 0) {
         return false;
     }
     return insn->sens == SENS_CLI || insn->sens == SENS_STI ||

@@ -62,7 +62,7 @@ static void load_segment(struct CPUState *cpu, int reg, uint16_t selector, uint3
     seg->base = 0;
     seg->limit = 0xffffffff;
     seg->flags = DESC_G_MASK | DESC_P_MASK | DESC_S_MASK | DESC_A_MASK | type;
-    cpu->vp->sel[reg] = selector;
+    vcpu_publish_selector(cpu, (unsigned)reg);
 }
 
 static void set_start(struct CPUState *cpu, const struct guest_start *start)

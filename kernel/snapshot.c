@@ -158,7 +158,7 @@ static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
     cpu->exception_next_eip = s->exception_next_eip;
     cpu->old_exception = EXCP_NONE;
     for (unsigned seg = 0; seg < ARRAY_SIZE(cpu->env.segs); seg++) {
-        cpu->vp->sel[seg] = cpu->env.segs[seg].selector;
+        vcpu_publish_selector(cpu, seg);
     }
     cpu_load_fs_base(cpu);
     cpu_load_gs_base(cpu);

@@ -74,9 +74,7 @@ void cpu_x86_load_seg_cache(struct CPUState *cpu, unsigned seg, uint16_t selecto
                             uint32_t limit, uint32_t flags)
 {
     cpu->env.segs[seg] = (struct segment_cache){selector, limit, flags & DESC_CACHE_MASK, base};
-    if (cpu->vp) {
-        cpu->vp->sel[seg] = selector;
-    }
+    vcpu_publish_selector(cpu, seg);
     if (seg == R_FS) {
         cpu_load_fs_base(cpu);
     } else if (seg == R_GS) {

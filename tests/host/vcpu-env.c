@@ -358,7 +358,7 @@ void env_reset(void)
     venv.cpuid_l1_ecx = venv.cpuid_l7_ebx = venv.cpuid_l7_ecx = venv.cpuid_x1_edx = 0xffffffff;
     venv.cpuid_xcr0 = 7;
     venv.cpuid_vendor = 0x756e6547; /* "Genu" */
-    vcpu.vp = &vcpu_vp;
+    vcpu.vp = vcpu.vp_view[0] = &vcpu_vp;
     cpuid_init();
     cpu_reset(&vcpu);
     venv.applies = 0;

@@ -274,6 +274,37 @@ static void time_stamp_written(void)
     }
 }
 
+/*
+ * mov %sreg, %reg with all three operand sizes: 16 bits are merged, more are zero-extended (SDM 2B MOV). The selectors are those
+ * of the mode that reads them, however often it has changed.
+ */
+static void selectors(void)
+{
+    uint8_t *code = (uint8_t *)SNIPPET_CODE;
+
+    /* mov %ds, %r9d; mov %r9d, %es; mov %ss, %eax; mov %cs, %bx; mov %es, %rdx; mov %ds, %r8; mov %es, %r10w; int $0x80 */
+    PUT(0, 0x41, 0x8c, 0xd9, 0x41, 0x8e, 0xc1, 0x8c, 0xd0, 0x66, 0x8c, 0xcb, 0x48, 0x8c, 0xc2, 0x4d, 0x8c, 0xd8, 0x66, 0x41, 0x8c,
+        0xc2, 0xcd, 0x80);
+    for (unsigned i = 0; i < 6; i++) {
+        bool user = i & 1;
+        struct cpu_state before, s;
+        uint16_t ds;
+
+        snippet_state(&before, user);
+        before.rip = (uintptr_t)code;
+        s = before;
+        cpu_run(&s);
+        __asm__ volatile("mov %%ds, %0" : "=r"(ds));
+        CHECK_EQ(s.vector, 0x80);
+        CHECK_EQ(s.gpr[RAX], user ? SEL_UDATA : SEL_KDATA);
+        CHECK_EQ(s.gpr[RBX], (before.gpr[RBX] & ~0xffffull) | (user ? SEL_UCODE : SEL_KCODE));
+        CHECK_EQ(s.gpr[R9], ds);
+        CHECK_EQ(s.gpr[R8], ds);
+        CHECK_EQ(s.gpr[RDX], ds);
+        CHECK_EQ(s.gpr[R10], (before.gpr[R10] & ~0xffffull) | ds);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -283,6 +314,7 @@ int main(void)
         {"user-flags", user_flags},     {"user-iopl", user_iopl},
         {"segment-bases", segment_bases}, {"user-smc", user_smc},
         {"time-stamp-disabled", time_stamp_disabled}, {"time-stamp-written", time_stamp_written},
+        {"selectors", selectors},
     };
     paging_init();
     trap_init();
