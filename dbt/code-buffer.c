@@ -7,6 +7,7 @@
  */
 #include "dbt/code-buffer.h"
 
+#include "dbt/link-set.h"
 #include "dbt/translate-emit.h"
 #include "dbt/store-site.h"
 #include "kernel/lib/errno.h"
@@ -176,13 +177,15 @@ void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s)
     memcpy(cb.runs + cb.runs_used, insn_bytes(s, 0), tb->size);
     cb.runs_used += ALIGN_UP((uint32_t)tb->size, (uint32_t)sizeof(s->run[0])) / sizeof(s->run[0]);
     cb.slots_used = s->next_slot;
+    link_slots_commit(s->next_link);
     cb.nr_tbs++;
     granule_mark((uint32_t)(tb->tc.ptr - cb.r.code_exec), tb->tc.size);
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
-        if (tb->jmp_slot[n]) {
+        if (tb->jmp_slot[n] && !exit_is_link(tb, n)) {
             cb.r.slots_rw[tb->jmp_slot[n]] = tb->tc.ptr + tb->jmp_reset_offset[n];
         }
     }
+    link_slots_own(tb);
     code_buffer_append(&s->e);
 }
 
@@ -260,7 +263,7 @@ void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
 {
     if (tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID) {
         patch_rel32(tb, n, addr);
-    } else if (tb->jmp_slot[n]) {
+    } else if (tb->jmp_slot[n] && !exit_is_link(tb, (unsigned)n)) {
         __atomic_store_n(&cb.r.slots_rw[tb->jmp_slot[n]], addr, __ATOMIC_RELEASE);
     }
 }

@@ -9,6 +9,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
+#include "dbt/link-set.h"
 #include "dbt/notdirty.h"
 #include "dbt/page-state.h"
 #include "dbt/store-site.h"
@@ -32,7 +33,7 @@ static uint32_t cpu_tb_flags(const struct CPUState *cpu)
 
 static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
-    struct TranslationBlock **slot = &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc)];
+    struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags);
     struct TranslationBlock *tb = *slot;
 
     if (likely(tb && tb->pc == pc && tb->flags == flags && tb_cflags(tb) == cflags)) {
@@ -53,7 +54,11 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
             tb->global = false;
         }
     }
-    if (tb) {
+    if (tb && tb_is_user(tb)) {
+        if (link_set_cover(cpu, tb)) {
+            *slot = tb;
+        }
+    } else if (tb) {
         *slot = tb;
         if (!tb->global && cpu->jmp_cache_logged <= JMP_CACHE_LOG) {
             if (cpu->jmp_cache_logged < JMP_CACHE_LOG) {

@@ -24,6 +24,8 @@ struct code_gen_region {
     uint64_t slots_exec;  /* read-only for guest code: chain slots and 64-bit literals */
     uint64_t *slots_rw;
     size_t slots_count;   /* 8-byte units */
+    uint64_t links_exec;  /* read-only for guest code: the slots of the present link set; within 2 GiB of code */
+    size_t links_count;   /* slots in a link set; 0: there is only one address space */
     uint64_t vcpu_addr;   /* struct vcpu_page, read-write for guest code */
     uint64_t table_addr;  /* 65536 entries of 8 bytes, read-only for guest code: the inline look-up table */
     bool patch_code;      /* patching code that has run is cheap: a CPU of silicon, not one that QEMU's TCG emulates */
@@ -32,8 +34,27 @@ struct code_gen_region {
 /* Fill in *r. 0 or -ENOMEM. Called once. */
 int code_gen_alloc(struct code_gen_region *r);
 
-/* The monitor's alias of the inline look-up table of the guest-user view (user) or the guest-kernel view. */
-uint64_t *jump_table_rw(bool user);
+/* The monitor's alias of the inline look-up table of the guest-kernel view. */
+uint64_t *jump_table_rw(void);
+
+/*
+ * Link sets (link-set.h): for each, the inline look-up table of the guest-user view, and links_count slots, of which the
+ * first two functions give the monitor's aliases and decide which ones translated code sees. Set 0 is seen first.
+ */
+bool link_set_alloc(unsigned set, uint64_t **table, uint64_t **slots); /* false: out of memory */
+void link_set_use(unsigned set);
+
+/* One entry of the guest's page tables: what of its value decides where code is fetched from. */
+struct code_path_entry {
+    const void *entry;
+    uint64_t value;
+};
+#define CODE_PATH_MAX 4
+/* The entries that map the page at va for instruction fetch by user code, the last one only this page; or -1 if it is not mapped
+ * to ram. */
+int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX]);
+/* Do the entries still say the same? */
+bool code_path_same(const struct code_path_entry *path, unsigned n);
 
 /* Zeroed memory that is never freed (page index levels, byte maps); NULL if none is left. */
 void *dbt_zalloc(size_t size);

@@ -17,65 +17,51 @@
 
 #include "dbt/code-buffer.h"
 #include "dbt/emit.h"
+#include "dbt/link-set.h"
 #include "kernel/lib/log.h"
 
 #define LOG_MAX 8192u
 
-/* Owner: the CPU that translates. The entries in use, so that a flush need not touch more: [1] those of global TBs. */
+/* Of the guest-kernel view; the guest-user view's are in the link sets. Owner: the CPU that translates. The entries in use, so that
+ * a flush need not touch more: [1] those of global TBs. */
 static struct {
     struct TranslationBlock *tb[LOG_MAX];
     unsigned used; /* > LOG_MAX: overflowed, sweep all */
-} filled[2][2];
-
-static bool tb_is_user(const struct TranslationBlock *tb)
-{
-    return (tb->flags & HF_CPL_MASK) == 3;
-}
-
-static void sweep(uint64_t *table)
-{
-    for (unsigned i = 0; i < JUMP_TABLE_ENTRIES; i++) {
-        table[i] = code_buffer_miss_stub();
-    }
-}
-
-static void sweep_view(bool user)
-{
-    sweep(jump_table_rw(user));
-    filled[user][0].used = filled[user][1].used = 0;
-}
+} filled[2];
 
 void jump_table_init(void)
 {
-    sweep_view(false);
-    sweep_view(true);
+    uint64_t *table = jump_table_rw();
+
+    for (unsigned i = 0; i < JUMP_TABLE_ENTRIES; i++) {
+        table[i] = code_buffer_miss_stub();
+    }
+    filled[0].used = filled[1].used = 0;
 }
 
-static void flush_log(bool user, bool global)
+static void flush_log(bool global)
 {
-    uint64_t *table = jump_table_rw(user);
+    uint64_t *table = jump_table_rw();
 
-    if (filled[user][global].used > LOG_MAX) {
-        sweep_view(user);
+    if (filled[global].used > LOG_MAX) {
+        jump_table_init();
         return;
     }
-    for (unsigned i = 0; i < filled[user][global].used; i++) {
-        const struct TranslationBlock *tb = filled[user][global].tb[i];
+    for (unsigned i = 0; i < filled[global].used; i++) {
+        const struct TranslationBlock *tb = filled[global].tb[i];
 
         if (table[(uint16_t)tb->pc] == tb->pad) {
             table[(uint16_t)tb->pc] = code_buffer_miss_stub();
         }
     }
-    filled[user][global].used = 0;
+    filled[global].used = 0;
 }
 
 void jump_table_flush(bool all)
 {
-    for (int user = 0; user < 2; user++) {
-        flush_log(user, false);
-        if (all) {
-            flush_log(user, true);
-        }
+    flush_log(false);
+    if (all) {
+        flush_log(true);
     }
 }
 
@@ -136,11 +122,19 @@ uint64_t jump_table_pad_before(uint64_t pc)
     return make_pad(pc, 0);
 }
 
+static void kernel_table_add(struct TranslationBlock *tb)
+{
+    jump_table_rw()[(uint16_t)tb->pc] = tb->pad;
+    if (filled[tb->global].used < LOG_MAX) {
+        filled[tb->global].tb[filled[tb->global].used] = tb;
+    }
+    if (filled[tb->global].used <= LOG_MAX) {
+        filled[tb->global].used++;
+    }
+}
+
 void jump_table_add(struct TranslationBlock *tb)
 {
-    bool user = tb_is_user(tb);
-    uint16_t index = (uint16_t)tb->pc;
-
     if (tb_cflags(tb) & (CF_INVALID | CF_COUNT_MASK)) {
         return;
     }
@@ -150,18 +144,20 @@ void jump_table_add(struct TranslationBlock *tb)
             return;
         }
     }
-    jump_table_rw(user)[index] = tb->pad;
-    if (filled[user][tb->global].used < LOG_MAX) {
-        filled[user][tb->global].tb[filled[user][tb->global].used] = tb;
-    }
-    if (filled[user][tb->global].used <= LOG_MAX) {
-        filled[user][tb->global].used++;
+    if (tb_is_user(tb)) {
+        link_table_add(tb);
+    } else {
+        kernel_table_add(tb);
     }
 }
 
 void jump_table_remove(struct TranslationBlock *tb)
 {
-    uint64_t *entry = &jump_table_rw(tb_is_user(tb))[(uint16_t)tb->pc];
+    if (tb_is_user(tb)) {
+        link_table_remove(tb);
+        return;
+    }
+    uint64_t *entry = &jump_table_rw()[(uint16_t)tb->pc];
 
     if (tb->pad && *entry == tb->pad) {
         *entry = code_buffer_miss_stub();

@@ -4,6 +4,7 @@
  * Changes nothing, and expects that no CPU is linking or chaining meanwhile. Every violation is
  * logged, whatever the log mask.
  */
+#include "dbt/link-set.h"
 #include "dbt/tb-internal.h"
 
 
@@ -271,6 +272,7 @@ int tb_maint_check(struct CPUState *cpu)
     for (unsigned i = 0; i < tb_cpu_count; i++) {
         errors += check_jmp_cache(tb_cpus[i]);
     }
+    errors += link_sets_check();
     spin_unlock(&tb_invalidate_lock);
     return errors;
 }

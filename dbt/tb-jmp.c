@@ -7,6 +7,7 @@
  * dest, (tb, n) on dest's incoming list, and exit n of tb patched to dest. Bit 0 of jmp_dest[n] is
  * set once, when tb dies, and forbids new jumps for ever.
  */
+#include "dbt/link-set.h"
 #include "dbt/tb-internal.h"
 
 /*
@@ -77,6 +78,8 @@ void tb_jmp_init(struct TranslationBlock *tb)
     tb->jmp_lock = (struct spinlock){0};
     tb->jmp_list_head = 0;
     tb->jmp_logged = 0;
+    tb->link_head = 0;
+    tb->table_sets = 0;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
         tb->jmp_list_next[n] = 0;
         tb->jmp_dest[n] = 0;
@@ -122,6 +125,10 @@ void tb_add_jump(struct TranslationBlock *tb, int n, struct TranslationBlock *tb
     uintptr_t none = 0;
 
     ASSERT(n >= 0 && (unsigned)n < TB_MAX_JMP);
+    if (exit_is_link(tb, (unsigned)n)) {
+        link_jmp_add(tb, (unsigned)n, tb_next);
+        return;
+    }
     if (!tb_jmp_allowed(tb, n, tb_next)) {
         return;
     }

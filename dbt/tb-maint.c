@@ -8,6 +8,7 @@
 #include "dbt/tb-internal.h"
 
 #include "dbt/data-imm.h"
+#include "dbt/link-set.h"
 #include "dbt/page-state.h"
 
 #include "kernel/lib/errno.h"
@@ -179,6 +180,7 @@ static void tb_jmp_cache_remove(struct TranslationBlock *tb)
             __atomic_store_n(slot, NULL, __ATOMIC_RELAXED);
         }
     }
+    link_jmp_cache_remove(tb);
     jump_table_remove(tb);
 }
 
@@ -205,6 +207,7 @@ static void do_tb_phys_invalidate(struct CPUState *cpu, struct TranslationBlock 
     tb_remove_from_jmp_list(tb, 0);
     tb_remove_from_jmp_list(tb, 1);
     tb_jmp_unlink(tb);
+    link_jmp_kill(tb);
     cpu = stat_cpu(cpu);
     if (cpu) {
         CPU_STAT(cpu, tb_invalidated);

@@ -73,11 +73,14 @@ struct TranslationBlock {
     uintptr_t jmp_dest[TB_MAX_JMP];        /* outgoing: TB or 0; bit 0 as above */
     uint32_t jmp_reset_offset[TB_MAX_JMP]; /* offset from tc.ptr of exit n's stub; TB_JMP_OFFSET_INVALID = no such exit */
     uint32_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
-    uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h) */
+    uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h); JMP_SLOT_LINK: in the link sets */
     uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
+    uint32_t link_head;                    /* jumps of link sets that lead here (link-jmp.c) */
+    uint16_t table_sets;                   /* bit per link set whose look-up table may lead here */
     uint8_t jmp_logged;                    /* which exits are in which cross-page log (tb-jmp.c) */
 } __attribute__((aligned(64)));
 #define TB_JMP_OFFSET_INVALID 0xffffffffu
+#define JMP_SLOT_LINK 0x80000000u
 
 /*
  * How stores to a page with translations are noticed (page-state.h):

@@ -8,6 +8,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
+#include "dbt/link-set.h"
 #include "dbt/store-site.h"
 #include "dbt/x87-ip.h"
 #include "kernel/lib/errno.h"
@@ -23,6 +24,9 @@ int dbt_init(struct CPUState *cpu)
 {
     int ret = code_buffer_init();
 
+    if (ret == 0) {
+        ret = link_sets_init(code_buffer_region(), code_buffer_miss_stub());
+    }
     if (ret == 0) {
         ret = tb_maint_init();
     }
@@ -66,6 +70,7 @@ void tb_flush(struct CPUState *cpu)
     x87_ip_before_flush(cpu);
     tb_maint_flush();
     jump_table_flush(true);
+    link_sets_flush();
     code_buffer_reset();
     store_sites_disarm();
     memset(vpage_has_tb, 0, sizeof(vpage_has_tb));
@@ -87,11 +92,20 @@ static void jmp_cache_flush(struct CPUState *cpu, bool all)
     cpu->jmp_cache_logged = 0;
 }
 
-void dbt_tlb_flushed(struct CPUState *cpu, bool all)
+static void forget_kernel_links(struct CPUState *cpu, bool all)
 {
     jmp_cache_flush(cpu, all);
     jump_table_flush(all);
     tb_unlink_cross_page(all);
+}
+
+void dbt_tlb_flushed(struct CPUState *cpu, bool all)
+{
+    forget_kernel_links(cpu, all);
+    if (all) {
+        link_set_forget(true);
+    }
+    link_set_enter(cpu->env.cr[3] & PAGE_MASK);
 }
 
 void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va)
@@ -99,7 +113,8 @@ void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va)
     unsigned h = vpage_hash(va);
 
     if (vpage_has_tb[h / 64] & BIT(h % 64)) {
-        dbt_tlb_flushed(cpu, true);
+        forget_kernel_links(cpu, true);
+        link_set_forget(false); /* the others compare the entries when they are entered */
     }
 }
 
@@ -145,8 +160,7 @@ static void chain_direct_exits(struct CPUState *cpu, struct TranslationBlock *tb
             continue;
         }
         uint64_t target = tb->jmp_target_pc[n];
-        struct TranslationBlock *dest =
-            target == tb->pc ? tb : cpu->tb_jmp_cache[tb_jmp_cache_hash_func(target)];
+        struct TranslationBlock *dest = target == tb->pc ? tb : *tb_jmp_cache_slot(cpu, target, tb->flags);
         if (dest && dest->pc == target && dest->flags == tb->flags && !(tb_cflags(dest) & ~CF_INVALID)) {
             tb_add_jump(tb, n, dest);
         }
@@ -188,6 +202,7 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
     s->miss_stub = code_buffer_miss_stub();
     s->page0_avail = PAGE_SIZE - (pc & ~PAGE_MASK);
     s->next_slot = code_buffer_first_slot();
+    s->next_link = link_first_slot();
     int ret = translator_decode(s);
     if (ret < 0) {
         if (ret == -ENOMEM) {

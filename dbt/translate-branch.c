@@ -13,11 +13,21 @@
  */
 #include "dbt/translate-emit.h"
 
+#include "dbt/link-set.h"
+
 /* ---- direct exits ---- */
 
 static bool may_chain(const struct DisasContext *s)
 {
     return !(s->tb->cflags & CF_NO_GOTO_TB);
+}
+
+/* Does a jump to target depend on the mapping of a page that the TB is not on, so that it may be another one in each address space?
+ * User code only: a slot of the link sets then. (An instruction at target may cross into the next page.) */
+static bool exit_needs_link(const struct DisasContext *s, uint64_t target)
+{
+    return tb_is_user(s->tb) && link_slots_left() >= TB_MAX_JMP &&
+           ((target ^ s->tb->pc) & PAGE_MASK || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX_LEN);
 }
 
 /* May exit n be a patchable rel32? Always where patching code is cheap. Where our own machine is emulated, patching code that has
@@ -26,13 +36,16 @@ static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
 {
     const struct TranslationBlock *tb = s->tb;
 
-    if (may_chain(s) && s->region->patch_code) {
-        return true;
-    }
-    if (!may_chain(s) || ((target ^ tb->pc) & PAGE_MASK) || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+    if (!may_chain(s) || exit_needs_link(s, target)) {
         return false;
     }
-    const struct TranslationBlock *dest = s->cpu->tb_jmp_cache[tb_jmp_cache_hash_func(target)];
+    if (s->region->patch_code) {
+        return true;
+    }
+    if (((target ^ tb->pc) & PAGE_MASK) || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+        return false;
+    }
+    const struct TranslationBlock *dest = *tb_jmp_cache_slot(s->cpu, target, tb->flags);
     return target == tb->pc || (dest && dest->pc == target && dest->flags == tb->flags);
 }
 
@@ -69,6 +82,17 @@ static void patch_here(struct DisasContext *s, uint32_t at)
     }
 }
 
+static void emit_slot_jump(struct DisasContext *s, int n, uint64_t target)
+{
+    if (exit_needs_link(s, target)) {
+        s->tb->jmp_slot[n] = s->next_link | JMP_SLOT_LINK;
+        emit_jmp_slot(&s->e, s->region->links_exec + s->next_link++ * 8ull);
+    } else {
+        s->tb->jmp_slot[n] = s->next_slot;
+        emit_jmp_slot(&s->e, s->region->slots_exec + s->next_slot++ * 8ull);
+    }
+}
+
 /*
  * Exit n to guest address target; the jump to it has been emitted with a rel32 at insn_at (or insn_at = 0: falls in here).
  * Emits the slot jump unless the rel32 itself is chained, and queues the stub.
@@ -91,8 +115,7 @@ static void emit_exit(struct DisasContext *s, int n, uint64_t target, uint32_t i
             patch_here(s, insn_at);
         }
         if (may_chain(s)) {
-            tb->jmp_slot[n] = s->next_slot++;
-            emit_jmp_slot(&s->e, s->region->slots_exec + tb->jmp_slot[n] * 8ull);
+            emit_slot_jump(s, n, target);
         }
     }
     if (!may_chain(s)) {

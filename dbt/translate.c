@@ -165,7 +165,7 @@ static void emit_insn(struct DisasContext *s, unsigned i)
 int translator_emit(struct DisasContext *s)
 {
     struct TranslationBlock *tb = s->tb;
-    uint32_t first_slot = s->next_slot;
+    uint32_t first_slot = s->next_slot, first_link = s->next_link;
     unsigned last = s->num_insns - 1;
 
     s->e.len = 0;
@@ -186,6 +186,7 @@ int translator_emit(struct DisasContext *s)
     if (s->e.overflow) {
         s->num_insns = (s->num_insns + 1) / 2;
         s->next_slot = first_slot;
+        s->next_link = first_link;
         return -ENOSPC;
     }
     return 0;

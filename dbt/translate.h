@@ -51,6 +51,7 @@ struct DisasContext {
     unsigned nr_runs;
     bool shadow;           /* the next boundary follows sti */
     uint32_t next_slot;    /* next free data slot */
+    uint32_t next_link;    /* next free slot of the link sets */
     uint32_t slot_limit;
     uint64_t miss_stub;    /* common tail of indirect branches whose look-up missed */
     struct insn insn[TB_MAX_INSNS];

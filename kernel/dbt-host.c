@@ -5,6 +5,7 @@
  */
 #include "dbt/host.h"
 
+#include "dbt/link-set.h"
 #include "dbt/translate-all.h"
 #include "kernel/enter.h"
 #include "kernel/irq.h"
@@ -19,13 +20,18 @@
 #include "mm/frame.h"
 #include "mm/host.h"
 #include "mm/layout.h"
+#include "mm/pte.h"
 #include "mm/ram.h"
 #include "mm/shadow.h"
 #include "mm/track.h"
 
 /* Owner: boot; constant afterwards. */
 static struct code_gen_region region;
-static uint64_t *table_rw[VIEW_COUNT];
+static uint64_t *kernel_table_rw;
+/* Of the guest-user view, by link set. Owner: the vCPU loop. */
+static struct {
+    uint64_t *table, *slots;
+} link_memory[LINK_SETS];
 
 /* Frames for a window of both views, one copy. Returns its alias in the physmap, NULL if out of memory. */
 static void *shared_window(gva_t va, uint64_t size, unsigned flags)
@@ -37,6 +43,14 @@ static void *shared_window(gva_t va, uint64_t size, unsigned flags)
         return NULL;
     }
     return phys_to_virt(hpa);
+}
+
+/* Frames for a window of one view, with pages of 4 KiB. Returns its alias, NULL if out of memory. */
+static void *private_window(enum view view, gva_t va, uint64_t size)
+{
+    hpa_t hpa = frame_alloc_contig(size / PAGE_SIZE, PAGE_SIZE);
+
+    return hpa == HPA_INVALID || shadow_map_window(view, va, hpa, size / PAGE_SIZE, 0) < 0 ? NULL : phys_to_virt(hpa);
 }
 
 /* QEMU's TCG says so in the leaf for hypervisors. Patching code that has run makes it translate that code anew. */
@@ -63,6 +77,8 @@ int dbt_host_init(struct CPUState *cpu, uint64_t cache_size)
         .slots_exec = SLOTS_BASE,
         .slots_rw = shared_window(SLOTS_BASE, slots_size, 0),
         .slots_count = slots_size / 8,
+        .links_exec = LINKS_BASE,
+        .links_count = LINKS_SIZE / 8,
         .vcpu_addr = VCPU_PAGE_ADDR,
         .table_addr = JUMP_TABLE_ADDR,
         .patch_code = !is_emulated_cpu(),
@@ -70,17 +86,19 @@ int dbt_host_init(struct CPUState *cpu, uint64_t cache_size)
     };
     for (enum view v = 0; v < VIEW_COUNT; v++) {
         hpa_t vp = frame_alloc();
-        hpa_t hpa = frame_alloc_contig(JUMP_TABLE_SIZE / PAGE_SIZE, PAGE_SIZE);
 
-        if (hpa == HPA_INVALID || vp == HPA_INVALID ||
-            shadow_map_window(v, VCPU_PAGE_ADDR, vp, 1, SHADOW_MAP_W) < 0 ||
-            shadow_map_window(v, JUMP_TABLE_ADDR, hpa, JUMP_TABLE_SIZE / PAGE_SIZE, 0) < 0) {
+        if (vp == HPA_INVALID || shadow_map_window(v, VCPU_PAGE_ADDR, vp, 1, SHADOW_MAP_W) < 0) {
             return -ENOMEM;
         }
-        table_rw[v] = phys_to_virt(hpa);
         cpu->vp_view[v == VIEW_USER] = phys_to_virt(vp);
     }
     cpu->vp = cpu->vp_view[0];
+    kernel_table_rw = private_window(VIEW_KERNEL, JUMP_TABLE_ADDR, JUMP_TABLE_SIZE);
+    link_memory[0].table = private_window(VIEW_USER, JUMP_TABLE_ADDR, JUMP_TABLE_SIZE);
+    link_memory[0].slots = private_window(VIEW_USER, LINKS_BASE, LINKS_SIZE);
+    if (!kernel_table_rw || !link_memory[0].table || !link_memory[0].slots) {
+        return -ENOMEM;
+    }
     return region.code_rw && region.slots_rw && shadow_alias_init() == 0 ? 0 : -ENOMEM;
 }
 
@@ -90,9 +108,26 @@ int code_gen_alloc(struct code_gen_region *r)
     return region.code_rw ? 0 : -ENOMEM;
 }
 
-uint64_t *jump_table_rw(bool user)
+uint64_t *jump_table_rw(void)
 {
-    return table_rw[user ? VIEW_USER : VIEW_KERNEL];
+    return kernel_table_rw;
+}
+
+bool link_set_alloc(unsigned set, uint64_t **table, uint64_t **slots)
+{
+    if (set) {
+        link_memory[set].table = dbt_zalloc(JUMP_TABLE_SIZE);
+        link_memory[set].slots = dbt_zalloc(LINKS_SIZE);
+    }
+    *table = link_memory[set].table;
+    *slots = link_memory[set].slots;
+    return *table && *slots;
+}
+
+void link_set_use(unsigned set)
+{
+    shadow_remap_window(VIEW_USER, JUMP_TABLE_ADDR, virt_to_phys(link_memory[set].table));
+    shadow_remap_window(VIEW_USER, LINKS_BASE, virt_to_phys(link_memory[set].slots));
 }
 
 void *dbt_zalloc(size_t size)
@@ -108,11 +143,6 @@ void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp)
 {
     *gp = (struct guest_paging){
         .cr0 = env->cr[0], .cr3 = env->cr[3], .cr4 = env->cr[4], .efer = env->efer, .maxphyaddr = cpu_maxphyaddr()};
-}
-
-static bool is_canonical(gva_t va)
-{
-    return (uint64_t)((int64_t)(va << 16) >> 16) == va;
 }
 
 static tb_page_addr_t probe(struct CPUState *cpu, uint64_t va, unsigned access)
@@ -165,6 +195,42 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
     cpu->code_page_global = res.global && cpu->env.cr[4] & CR4_PGE_MASK;
     *hostp = ram_to_virt(ram);
     return ram;
+}
+
+/* What of an entry decides where user code is fetched from: all but W, D and ignored bits. A must be set for the walk to be one
+ * that the guest could not tell from the CPU's. */
+#define CODE_PATH_MASK (PTE_P | PTE_U | PTE_A | PTE_PS | PTE_ADDR | PTE_NX)
+
+int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX])
+{
+    struct guest_paging gp;
+    struct walk_result res;
+    gpa_t table = cpu->env.cr[3] & PTE_ADDR;
+    ram_addr_t at;
+    unsigned n = 0;
+
+    vcpu_paging(&cpu->env, &gp);
+    if (!is_canonical(va) || guest_walk(&gp, va, WALK_FETCH | WALK_USER, &res) < 0 || !gpa_to_ram(res.gpa, &at) || at != ram) {
+        return -1;
+    }
+    for (unsigned level = PT_LEVELS; level >= res.level; level--) {
+        bool in_ram = gpa_to_ram(table + pt_index(va, level) * sizeof(uint64_t), &at);
+
+        ASSERT(in_ram); /* or the walk would have failed */
+        path[n++] = (struct code_path_entry){.entry = ram_to_virt(at), .value = res.entry[level] & CODE_PATH_MASK};
+        table = res.entry[level] & PTE_ADDR;
+    }
+    return (int)n;
+}
+
+bool code_path_same(const struct code_path_entry *path, unsigned n)
+{
+    uint64_t differ = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        differ |= (pte_read(path[i].entry) ^ path[i].value) & CODE_PATH_MASK;
+    }
+    return !differ;
 }
 
 void tlb_protect_code(tb_page_addr_t page_addr)

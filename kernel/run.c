@@ -9,6 +9,7 @@
 #include "dbt/host.h"
 #include "dbt/page-state.h"
 #include "dbt/store-site.h"
+#include "dbt/link-set.h"
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
 #include "kernel/debug.h"
@@ -92,6 +93,11 @@ static void register_stats(struct CPUState *cpu)
 #define X(n) stat_register(#n, &cpu->stat[STAT_##n]);
     STAT_LIST(X)
 #undef X
+    stat_register("link_hits", &link_stats.hits);
+    stat_register("link_misses", &link_stats.misses);
+    stat_register("link_changed", &link_stats.changed);
+    stat_register("link_resets", &link_stats.resets);
+    stat_register("link_jumps", &link_stats.jumps);
     stat_register("shadow_fills", &shadow_stats.fills);
     stat_register("shadow_flushes", &shadow_stats.flushes);
     stat_register("shadow_large", &shadow_stats.large_maps);

@@ -8,7 +8,7 @@
  *   256               ffff8000_00000000                      super   kernel image
  *   258..265          ffff8100_00000000                      super   physmap: all RAM, read-write, NX (image text read-only)
  *   266               ffff8500_00000000                      super   stacks with guard pages, device mappings
- *   511  PDPT[509]    ffffffff_40000000 - ffffffff_7fffffff  user    code cache (RX), slots (R)
+ *   511  PDPT[509]    ffffffff_40000000 - ffffffff_7fffffff  user    code cache (RX), slots (R), links (R)
  *   511  PDPT[511]    ffffffff_ffe00000 - ffffffff_ffffefff  user    look-up table (R), vCPU page, aliases (RW): by disp32
  */
 #ifndef MM_LAYOUT_H
@@ -25,7 +25,9 @@
 #define CODE_CACHE_BASE   0xffffffff40000000
 #define CODE_CACHE_MAX    0x0000000030000000 /* 768 MiB of code at most */
 #define SLOTS_BASE        0xffffffff70000000
-#define SLOTS_MAX         0x0000000010000000
+#define SLOTS_MAX         0x0000000008000000
+#define LINKS_BASE        0xffffffff78000000 /* slots of the present link set; in the guest-user view only */
+#define LINKS_SIZE        0x40000            /* 32768 jumps of user code between pages, 256 KiB */
 #define USER_WINDOW_BASE  0xffffffffffe00000 /* 2 MiB hole at the top; the last page stays unmapped (ERR_PTR) */
 #define JUMP_TABLE_ADDR   0xffffffffffe00000 /* 512 KiB */
 #define JUMP_TABLE_SIZE   0x80000

@@ -286,6 +286,7 @@ static bool window_range_valid(gva_t va, uint64_t len)
     } places[] = {
         {CODE_CACHE_BASE, CODE_CACHE_MAX},
         {SLOTS_BASE, SLOTS_MAX},
+        {LINKS_BASE, LINKS_SIZE},
         {USER_WINDOW_BASE, LARGE_SIZE - PAGE_SIZE},
     };
     unsigned i;
@@ -329,6 +330,29 @@ int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsig
         done += large ? PT_ENTRIES : 1;
     }
     return 0;
+}
+
+void shadow_remap_window(enum view view, gva_t va, hpa_t hpa)
+{
+    struct shadow_window *w = NULL;
+    unsigned i;
+
+    for (i = 0; i < window_count; i++) {
+        if (windows[i].view == view && windows[i].va == va) {
+            w = &windows[i];
+        }
+    }
+    struct shadow_table *t = template_find(view, va, 1);
+
+    ASSERT(w && t && t->role.level == 1 && !(hpa & ~PAGE_MASK));
+    for (i = 0; i < w->count; i++) {
+        uint64_t *pte = &t->pte[pt_index(va, 1) + i];
+
+        pte_write(pte, *pte - w->hpa + hpa);
+    }
+    w->hpa = hpa;
+    tlb_note_all();
+    tlb_commit();
 }
 
 struct shadow_table *window_reserve(enum view view, gva_t va, uint64_t count)

@@ -28,6 +28,9 @@ int shadow_init(hpa_t template_root, unsigned max_tables);
 #define SHADOW_MAP_X 2
 int shadow_map_window(enum view view, gva_t va, hpa_t hpa, uint64_t count, unsigned flags);
 
+/* Let a window that was mapped with 4 KiB pages, by one call of the above, show as many other frames at hpa. */
+void shadow_remap_window(enum view view, gva_t va, hpa_t hpa);
+
 /* The root to run the view of the present address space on. May change with every call of a function of this header, but
  * for shadow_stats and the windows. */
 hpa_t shadow_root(enum view view);

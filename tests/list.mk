@@ -3,6 +3,7 @@ include tests/payloads/list.mk
 include tests/suites/list.mk
 
 tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
+                 dbt/link-set.o dbt/link-jmp.o dbt/link-check.o \
                  dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
 host-tests += test-tb test-tb-inval test-tb-smp test-tb-model test-page-state
 test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
@@ -10,6 +11,8 @@ test-tb-objs := tests/host/test-tb.o $(tb-maint-objs)
 test-tb-inval-objs := tests/host/test-tb-inval.o $(tb-maint-objs)
 test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
 test-tb-model-objs := tests/host/test-tb-model.o tests/host/tb-model.o $(tb-maint-objs)
+host-tests += test-link-set
+test-link-set-objs := tests/host/test-link-set.o $(tb-maint-objs)
 
 host-tests += test-store-value
 test-store-value-objs := tests/host/test-store-value.o dbt/store-value.o dbt/decode.o dbt/decode-table.o tests/host/log.o

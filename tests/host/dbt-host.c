@@ -98,10 +98,27 @@ int code_gen_alloc(struct code_gen_region *r)
     return 0;
 }
 
-uint64_t *jump_table_rw(bool user)
+uint64_t *jump_table_rw(void)
 {
     return table_rw;
 }
+
+/* A process has one address space, so links_count is 0 and there is one set, in whose table jump_table_rw() is not looked up: all
+ * guest code is user code. */
+bool link_set_alloc(unsigned set, uint64_t **table, uint64_t **slots)
+{
+    *table = set == 0 ? table_rw : NULL;
+    *slots = NULL;
+    return *table;
+}
+
+void link_set_use(unsigned set)
+{
+    if (set) {
+        panic("link set %u", set);
+    }
+}
+
 
 void *dbt_zalloc(size_t size)
 {
@@ -122,6 +139,17 @@ static tb_page_addr_t va_to_ram(uint64_t va)
 static void *ram_to_ptr(tb_page_addr_t ram)
 {
     return (void *)(ram >= FAR_RAM_BASE ? ram - FAR_RAM_BASE + HOSTED_FAR_BASE : ram + HOSTED_LOW_BASE);
+}
+
+/* Nothing changes where code is fetched from. */
+int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX])
+{
+    return va_to_ram(va) == ram ? 0 : -1;
+}
+
+bool code_path_same(const struct code_path_entry *path, unsigned n)
+{
+    return true;
 }
 
 tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp)

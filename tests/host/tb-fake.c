@@ -7,6 +7,7 @@
 
 #include "dbt/data-imm.h"
 #include "dbt/host.h"
+#include "dbt/link-set.h"
 
 struct fake fake;
 struct CPUState fake_cpu[2];
@@ -25,6 +26,8 @@ void fake_reset(void)
         fake.va_to_page[i] = i;
     }
     ASSERT(tb_maint_init() == 0);
+    const struct code_gen_region region = {.links_count = FAKE_LINKS};
+    ASSERT(link_sets_init(&region, 0) == 0);
     tb_cross_page_limit = TB_CROSS_PAGE_LOG;
     tb_maint_register_cpu(&fake_cpu[0]);
     tb_maint_register_cpu(&fake_cpu[1]);
@@ -47,6 +50,10 @@ struct TranslationBlock *fake_tb(uint64_t pc, unsigned size, uint32_t flags, uin
     tb->hashed = false;
     tb->self_check = 0;
     tb->nr_holes = 0;
+    tb->pad = 0;
+    tb->link_head = 0;
+    tb->table_sets = 0;
+    memset(tb->jmp_slot, 0, sizeof(tb->jmp_slot));
     tb->tc.ptr = 0x40000000 + i * 256;
     tb->tc.size = 128;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
@@ -79,9 +86,26 @@ struct TranslationBlock *fake_gen(uint64_t pc, unsigned size, uint32_t flags, ui
     return linked;
 }
 
+struct TranslationBlock *fake_gen_user(uint64_t pc, unsigned size)
+{
+    struct TranslationBlock *tb = fake_gen(pc, size, 3, 0);
+
+    if (link_slots_left() >= TB_MAX_JMP && !exit_is_link(tb, 0)) {
+        uint32_t slot = link_first_slot();
+
+        for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+            tb->jmp_slot[n] = slot++ | JMP_SLOT_LINK;
+        }
+        link_slots_commit(slot);
+        link_slots_own(tb);
+    }
+    return tb;
+}
+
 void fake_flush(void)
 {
     tb_maint_flush();
+    link_sets_flush();
     memset(fake.pool, 0x77, fake.tbs * sizeof(fake.pool[0]));
     fake.tbs = 0;
 }
@@ -128,10 +152,45 @@ void store_site_linked(tb_page_addr_t first, tb_page_addr_t last)
 
 void jump_table_remove(struct TranslationBlock *tb)
 {
+    link_table_remove(tb);
     tb->pad = 0;
 }
 
 /* ---- host ---- */
+
+bool link_set_alloc(unsigned set, uint64_t **table, uint64_t **slots)
+{
+    *table = dbt_zalloc(LINK_TABLE_ENTRIES * sizeof(**table));
+    *slots = dbt_zalloc(FAKE_LINKS * sizeof(**slots));
+    return *table && *slots;
+}
+
+void link_set_use(unsigned set)
+{
+    fake.set_shown = set;
+}
+
+int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX])
+{
+    const uint64_t *leaf = &fake.leaf[fake.space][va >> PAGE_SHIFT];
+
+    if (probe_page_addr_code(cpu, va) != ram) {
+        return -1;
+    }
+    path[0] = (struct code_path_entry){.entry = &fake.upper[fake.space], .value = fake.upper[fake.space]};
+    path[1] = (struct code_path_entry){.entry = leaf, .value = *leaf};
+    return 2;
+}
+
+bool code_path_same(const struct code_path_entry *path, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (*(const uint64_t *)path[i].entry != path[i].value) {
+            return false;
+        }
+    }
+    return true;
+}
 
 void *dbt_zalloc(size_t size)
 {

@@ -12,6 +12,8 @@
 #define FAKE_TBS      5000u
 #define FAKE_PAGES    64u /* physical and virtual ones */
 #define FAKE_UNMAPPED (~0u)
+#define FAKE_SPACES   24u /* more than there are link sets */
+#define FAKE_LINKS    512u
 
 struct fake {
     struct TranslationBlock pool[FAKE_TBS];
@@ -23,6 +25,9 @@ struct fake {
     int allocs_left;                       /* dbt_zalloc() calls that succeed; < 0: all */
     unsigned va_to_page[FAKE_PAGES];
     bool va_global[FAKE_PAGES]; /* the mapping survives a change of address space */
+    /* The address space that is entered: entries that map its pages, for link sets, and what translated code is shown. */
+    uint64_t upper[FAKE_SPACES], leaf[FAKE_SPACES][FAKE_PAGES];
+    unsigned space, set_shown;
     bool is_sampled[FAKE_PAGES], is_dirty[FAKE_PAGES];
     uint8_t memory[FAKE_PAGES][PAGE_SIZE]; /* all zero: so are the bytes of every TB */
 };
@@ -36,6 +41,8 @@ struct TranslationBlock *fake_tb(uint64_t pc, unsigned size, uint32_t flags, uin
 /* Prepare the pages through the present mapping, make a TB and link it. A duplicate's memory is
  * taken back. */
 struct TranslationBlock *fake_gen(uint64_t pc, unsigned size, uint32_t flags, uint32_t cflags);
+/* As above, a block of user code whose exits go through slots of the link sets. */
+struct TranslationBlock *fake_gen_user(uint64_t pc, unsigned size);
 /* As the executor does it: forget all TBs, and their memory. */
 void fake_flush(void);
 

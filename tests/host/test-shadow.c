@@ -299,6 +299,12 @@ static void test_reserved(void **ctx)
         shadow_flush_page(VCPU_PAGE_ADDR);
         shadow_flush_page(CODE_CACHE_BASE);
     }
+    assert_true(sim_access(VIEW_USER, SLOTS_BASE, false).ok);
+    shadow_remap_window(VIEW_USER, SLOTS_BASE, code + 0x100000);
+    assert_true(sim_access(VIEW_USER, SLOTS_BASE + 0x2ff8, false).hpa == code + 0x102ff8);
+    assert_true(sim_access(VIEW_USER, SLOTS_BASE, false).hpa == code + 0x100000);
+    assert_true(sim_access(VIEW_KERNEL, SLOTS_BASE + 0x2ff8, false).hpa == code + 0x3ff8);
+    assert_int_equal(shadow_check(), 0);
     assert_int_equal(shadow_fill(VIEW_KERNEL, CODE_CACHE_BASE, WALK_WRITE, &res), FILL_RESERVED);
     assert_int_equal(shadow_fill(VIEW_KERNEL, KERNEL_VMA, 0, &res), FILL_RESERVED);
     assert_int_equal(shadow_fill(VIEW_KERNEL, PHYSMAP_BASE, 0, &res), FILL_GUEST_FAULT);
