@@ -102,6 +102,9 @@ int main(void)
     for (unsigned i = 0; i < table_case_count; i++) {
         cases[n++] = table_cases[i];
     }
+    for (unsigned i = 0; i < stale_case_count; i++) {
+        cases[n++] = stale_cases[i];
+    }
     cases[n++] = last;
     return run_cases("hostile", cases, n);
 }

@@ -25,7 +25,7 @@ void probe(uint64_t va, bool user, unsigned allowed);
 void probe_init(void);
 void sanity(const char *name); /* an ordinary computation still gives its result */
 
-extern const struct test_case address_cases[], table_cases[];
-extern const unsigned address_case_count, table_case_count;
+extern const struct test_case address_cases[], table_cases[], stale_cases[];
+extern const unsigned address_case_count, table_case_count, stale_case_count;
 
 #endif
