@@ -50,7 +50,10 @@ extern struct tb_model model;
                                         X(reboot) X(switch_space) X(chain_global)                  \
                                             X(chain_in_both_logs) X(unlink_spares_global)          \
                                                 X(no_longer_global) X(chain_executed)         \
-                                                X(index_hit) X(index_no_memory)
+                                                X(index_hit) X(index_no_memory)        \
+                                                X(self_check_entered) X(self_check_left)      \
+                                                X(self_check_link) X(self_check_written)     \
+                                                X(bulk) X(pinned) X(state_kills_current)
 enum path {
 #define X(name) PATH_##name,
     PATHS(X)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TB maintenance against a naive model: random links, jumps, writes, mapping changes and flushes,
+ * TB maintenance against a naive model: random links, jumps, writes, mapping changes, page states and flushes,
  * the complete state compared after each. Every path that is interesting has a counter and must have been taken.
  * Environment: TB_MODEL_SEED, TB_MODEL_STEPS for longer runs.
  */
@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 
 /* ---- comparison ---- */
 
@@ -79,6 +80,7 @@ static void op_reboot(void)
     op_flush();
     assert_int_equal(tb_maint_init(), 0);
     memset(fake.is_protected, 0, sizeof(fake.is_protected));
+    memset(fake.is_sampled, 0, sizeof(fake.is_sampled));
     memset(model.is_protected, 0, sizeof(model.is_protected));
     TOOK(reboot);
 }
@@ -117,8 +119,13 @@ static void op_execute(void)
         tb = fake_gen(pc, size, flags, cflags);
         assert_int_equal(fake_index(tb), fake.tbs - 1);
         model_link(fake.tbs - 1, pc, size, flags, cflags);
-        model.is_protected[model.page[fake.tbs - 1][0]] = true;
-        model.is_protected[model.page[fake.tbs - 1][1]] = true;
+        for (unsigned n = 0; n < 2; n++) {
+            unsigned page = model.page[fake.tbs - 1][n];
+            bool self_checks = tb_page_self_checks(page * PAGE_SIZE);
+
+            model.is_protected[page] |= !self_checks;
+            TOOK_IF(self_check_link, self_checks);
+        }
     } else if (rnd(2)) {
         /* Another CPU had the same idea: the first TB stays, ours leaves no trace. */
         assert_ptr_equal(fake_gen(pc, model.size[known], flags, cflags), tb);
@@ -254,6 +261,7 @@ static void op_write_fast(void)
             no_memory && pd && pd->first_tb && !pd->code_bitmap && !pd->code_write_count);
     TOOK_IF(index_hit, hits && had_index);
     TOOK_IF(index_no_memory, no_memory && !had_index && steps - hits >= TB_INDEX_THRESHOLD);
+    TOOK_IF(self_check_written, hits && pd && pd->state.kind == PAGE_SELF_CHECK);
     TOOK_IF(current_hit, expected);
     TOOK_IF(current_missed, current != NONE && !expected);
 }
@@ -301,13 +309,91 @@ static void op_has_code(void)
     TOOK_IF(has_no_code, !has_code);
 }
 
+/* ---- page states: what is decided is taken from the page; the model knows what must come of it ---- */
+
+static uint64_t transitions(void)
+{
+    const uint64_t *a = fake_cpu[0].stat, *b = fake_cpu[1].stat;
+
+    return a[STAT_page_self_check] + a[STAT_page_bulk] + b[STAT_page_self_check] + b[STAT_page_bulk];
+}
+
+static bool model_kill_page(unsigned page, int current)
+{
+    bool hit = false;
+
+    model_write(page * PAGE_SIZE, page * PAGE_SIZE + PAGE_SIZE - 1, current, &hit);
+    return hit;
+}
+
+/* A write fault: the page may begin to check itself, or be given up to one that overwrites it. */
+static void op_state_fault(void)
+{
+    static uint64_t next; /* half of the faults go on where the last one ended */
+    uint64_t start = rnd(2) ? rnd(PHYS * PAGE_SIZE / 8) * 8 : next, host_pc;
+    struct PageDesc *pd = page_find(start / PAGE_SIZE);
+    int current = random_current(&host_pc);
+
+    next = (start + 8) % (PHYS * PAGE_SIZE);
+    if (!pd) {
+        return;
+    }
+    uint64_t before = transitions();
+    unsigned was = pd->state.kind;
+    bool killed = page_state_fault(&fake_cpu[rnd(2)], pd, start, 8, host_pc, rnd(2));
+    bool expected = transitions() != before && model_kill_page(start / PAGE_SIZE, current);
+    assert_int_equal(killed, expected);
+    assert_int_equal(pd->state.kind == PAGE_SELF_CHECK, fake.is_sampled[start / PAGE_SIZE]);
+    TOOK_IF(self_check_entered, pd->state.kind != was);
+    TOOK_IF(bulk, transitions() != before && pd->state.kind == was);
+    TOOK_IF(state_kills_current, expected);
+}
+
+/* Time passes, some pages are written meanwhile: those that are not go back to protection. */
+static void op_state_poll(void)
+{
+    bool was[PHYS];
+
+    for (unsigned page = 0; page < PHYS; page++) {
+        was[page] = tb_page_self_checks(page * PAGE_SIZE);
+        fake.is_dirty[page] = rnd(4) == 0;
+    }
+    page_state_tick();
+    page_state_poll(&fake_cpu[rnd(2)]);
+    for (unsigned page = 0; page < PHYS; page++) {
+        if (was[page] && !tb_page_self_checks(page * PAGE_SIZE)) {
+            model_kill_page(page, NONE);
+            TOOK(self_check_left);
+        }
+    }
+}
+
+/* A page on which self-checks cannot work. */
+static void op_pin(void)
+{
+    unsigned page = rnd(PHYS);
+
+    if (page_find(page)) {
+        page_state_pin(&fake_cpu[rnd(2)], page * PAGE_SIZE + rnd(PAGE_SIZE));
+        model_kill_page(page, NONE);
+        assert_false(tb_page_self_checks(page * PAGE_SIZE));
+        TOOK(pinned);
+    }
+}
+
 /* ---- the run ---- */
 
 static void step(void)
 {
     unsigned what = rnd(1000);
 
-    if (what < 400) {
+    if (rnd(16) == 0) {
+        op_state_fault();
+    } else if (rnd(64) == 0) {
+        op_state_poll();
+    } else if (rnd(8192) == 0) {
+        op_pin();
+    } else if (what < 400) {
         op_execute();
     } else if (what < 800) {
         op_chain();
@@ -345,6 +431,10 @@ static void test_model(void **state)
     fake_reset();
     fake.pool_size = TBS + 1; /* one more for a duplicate's short life */
     tb_cross_page_limit = LOG_LIMIT;
+    smc_policy.self_check_faults = 2;
+    smc_policy.self_check_hits = 3;
+    smc_policy.quiet_ticks = 3;
+    smc_policy.bulk_faults = 3;
     rng_state = seed | 1;
     for (unsigned v = 0; v < VIRT; v++) {
         fake.va_to_page[v] = rnd(PHYS);
