@@ -316,7 +316,7 @@ def framebuffer(runner, test, factor):
             before = d.ask("stat", rb"fb_frames=(\d+).*?fb_pages=(\d+)")
             d.go()
         d.m.send(b"x")
-        d.expect(rb"rectangle drawn")
+        d.expect(rb"pixels executed.*?rectangle drawn")
         shows(d, expected_pixel)
         if test.engine == "translate":
             d.pause()

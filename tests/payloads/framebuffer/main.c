@@ -2,11 +2,13 @@
 /*
  * Rule: what is drawn into the framebuffer of the boot information appears on the screen, in that shape. Draws a picture, says
  * so, waits for a byte on COM1, draws one more rectangle, waits again. The picture is computed by the test too: pixel (x, y) is
- * red x, green y, blue x ^ y, each modulo 256.
+ * red x, green y, blue x ^ y, each modulo 256. Between the two it executes code in the framebuffer, patches it there and draws
+ * the picture over it (SMC case 43): what runs is what is there, and what is on the screen, too.
  */
 #include "tests/payloads/lib/payload.h"
 
 #include "kernel/payload-abi.h"
+#include "tests/payloads/lib/smc.h"
 
 #define COM1_DATA 0x3f8
 #define COM1_LSR  0x3fd
@@ -50,6 +52,29 @@ static void draw_rectangle(const struct payload_info *info)
     }
 }
 
+static void draw_again(const struct payload_info *info, uint32_t y, uint32_t pixels)
+{
+    for (uint32_t x = 0; x < pixels; x++) {
+        line(info, y)[x] = pixel(info, x, y, x ^ y);
+    }
+}
+
+/* Two functions on one page: one is patched and then drawn over, the other keeps the page one with code meanwhile. */
+static void execute_pixels(const struct payload_info *info)
+{
+    uint8_t *stays = (uint8_t *)line(info, 50), *patched = stays + 64;
+
+    emit_return(stays, 0x77);
+    for (uint32_t i = 0; i < 100; i++) {
+        emit_return(patched, i * 0x01010101);
+        if (call(patched, 0, 0) != i * 0x01010101 || call(stays, 0, 0) != 0x77) {
+            fatal("code in the framebuffer, patched %u times, does something else", i);
+        }
+    }
+    draw_again(info, 50, 32);
+    printf("pixels executed\n");
+}
+
 int main(void)
 {
     const struct payload_info *info = (const void *)entry_rdi;
@@ -69,6 +94,7 @@ int main(void)
     draw_picture(info);
     printf("picture drawn\n");
     wait_for_byte();
+    execute_pixels(info);
     draw_rectangle(info);
     printf("rectangle drawn\n");
     wait_for_byte();
