@@ -2,7 +2,7 @@
 # Guest payloads: one folder per property; all its sources are linked with the library into build/payloads/<folder>.elf.
 payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-forever hello hostile jump-nowhere page-fault single-step \
             spin-forever stack-fault string-fault trap-stack triple-fault \
-            control-flow paging rip-relative timer user-mode \
+            control-flow address-spaces paging rip-relative timer user-mode \
             smc-alias smc-chain smc-flush smc-imprecise smc-interrupt smc-mixed-page smc-next-insn smc-own-insn smc-page-edge smc-random \
             smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault smc-decoder smc-descriptor smc-device-write \
             smc-monitor smc-serialize smc-state-image

@@ -93,7 +93,7 @@ TRANSLATE_SKIP = {
 
 # Payloads that end with a closing line, with the seconds that they need translated.
 PAYLOADS = {
-    "alu-checksum": 20, "control-flow": 10, "debug-regs": 20, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
+    "address-spaces": 10, "alu-checksum": 20, "control-flow": 10, "debug-regs": 20, "entry-state": 5, "exceptions": 5, "fpu-checksum": 15, "hostile": 20,
     "page-fault": 15, "paging": 10, "rip-relative": 20, "single-step": 5, "smc-alias": 10, "smc-chain": 20,
     "smc-flush": 20, "smc-imprecise": 5, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
     "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
