@@ -31,6 +31,16 @@ static uint32_t cpu_tb_flags(const struct CPUState *cpu)
     return cpu->env.cpl | HF_CS64_MASK;
 }
 
+/* Is all of tb, whose first page has just been looked up, on pages that are mapped global? */
+static bool is_global(struct CPUState *cpu, const struct TranslationBlock *tb)
+{
+    const uint8_t *unused;
+
+    return cpu->code_page_global &&
+           (tb->page_addr[1] == TB_PAGE_ADDR_INVALID ||
+            (get_page_addr_code(cpu, (tb->pc & PAGE_MASK) + PAGE_SIZE, &unused) == tb->page_addr[1] && cpu->code_page_global));
+}
+
 static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
     struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags);
@@ -47,12 +57,10 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
     tb = tb_htable_lookup(cpu, pc, phys_pc, flags, cflags);
     if (!tb) {
         tb = tb_gen_code(cpu, pc, flags, cflags);
-    } else if (!cpu->code_page_global || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
+    } else if (tb->global && !is_global(cpu, tb)) {
         /* Was global when it was made; what is cached of it by address must not outlive the present mapping. */
-        if (tb->global) {
-            jump_table_remove(tb); /* it is in the log of global ones */
-            tb->global = false;
-        }
+        jump_table_remove(tb); /* it is in the log of global ones */
+        tb->global = false;
     }
     if (tb && tb_is_user(tb)) {
         if (link_set_cover(cpu, tb)) {
