@@ -146,7 +146,7 @@ $(B)/bundle.cpio: boot/mkbundle.py $(content)
 	$(Q)$(PYTHON) boot/mkbundle.py -o $@
 
 # Guests that Debian has, fetched into build/ (nothing is installed in /boot).
-$(B)/guests/memtest86+x64.bin $(B)/guests/vmlinuz-cloud:
+$(addprefix $(B)/guests/,memtest86+x64.bin vmlinuz-cloud vmlinuz-amd64 vmlinuz-rt):
 	$(call say,FETCH  )
 	$(Q)boot/fetch-guest.sh $(@F) $@
 

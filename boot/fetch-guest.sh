@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Put a guest that Debian packages where it is asked for, without installing the package.
-# Usage: boot/fetch-guest.sh memtest86+x64.bin|vmlinuz-cloud OUTPUT
+# Usage: boot/fetch-guest.sh memtest86+x64.bin|vmlinuz-cloud|vmlinuz-amd64|vmlinuz-rt OUTPUT
 set -eu
 guest=$1
 output=$2
@@ -14,6 +14,14 @@ memtest86+x64.bin)
     ;;
 vmlinuz-cloud)
     package=linux-image-cloud-amd64
+    inside='boot/vmlinuz-*'
+    ;;
+vmlinuz-amd64)
+    package=linux-image-amd64
+    inside='boot/vmlinuz-*'
+    ;;
+vmlinuz-rt)
+    package=linux-image-rt-amd64
     inside='boot/vmlinuz-*'
     ;;
 *)

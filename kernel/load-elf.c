@@ -63,26 +63,36 @@ static int load_info(struct load *ld, gpa_t initrd)
     return 0;
 }
 
-int load_elf(struct load *ld, const void *data, size_t len)
+int load_elf_segments(struct load *ld, const void *data, size_t len, struct elf_image *elf)
 {
-    struct elf_image elf;
     const char *why;
-    gpa_t initrd;
-    int err = elf_open(&elf, data, len, &why);
+    int err = elf_open(elf, data, len, &why);
 
     if (err < 0) {
         printk("guest: '%s': %s\n", ld->bi->guest.name, why);
         return err;
     }
-    for (unsigned i = 0; i < elf.load_count; i++) {
-        err = load_segment(ld, &elf, i);
+    for (unsigned i = 0; i < elf->load_count; i++) {
+        err = load_segment(ld, elf, i);
         if (err < 0) {
             return err;
         }
     }
-    if (elf_find(&elf, ELF_PHYSICAL, elf.entry) < 0) {
-        printk("guest: '%s': the entry %#lx lies in no segment\n", ld->bi->guest.name, elf.entry);
+    if (elf_find(elf, ELF_PHYSICAL, elf->entry) < 0) {
+        printk("guest: '%s': the entry %#lx lies in no segment\n", ld->bi->guest.name, elf->entry);
         return -ENOEXEC;
+    }
+    return 0;
+}
+
+int load_elf(struct load *ld, const void *data, size_t len)
+{
+    struct elf_image elf;
+    gpa_t initrd;
+    int err = load_elf_segments(ld, data, len, &elf);
+
+    if (err < 0) {
+        return err;
     }
     if ((err = load_initrd(ld, ~0ull, &initrd)) < 0 ||
         (err = load_cmdline(ld, LOAD_CMDLINE_MAX)) < 0 || (err = load_info(ld, initrd)) < 0) {

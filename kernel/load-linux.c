@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux by the 64-bit boot protocol, Documentation/arch/x86/boot.rst and zero-page.rst. */
+/*
+ * Linux by the 64-bit boot protocol, Documentation/arch/x86/boot.rst and zero-page.rst: a bzImage at its decompressor, or an
+ * unpacked kernel (vmlinux) at its own entry, which takes the same state.
+ */
 #include "kernel/load-priv.h"
 
 #include "kernel/acpi.h"
 #include "kernel/lib/bzimage.h"
+#include "kernel/lib/elf.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/string.h"
@@ -105,8 +109,8 @@ static gpa_t choose_address(const struct load *ld, const struct bzimage *bz, uin
     return gpa;
 }
 
-static int load_boot_params(struct load *ld, const struct bzimage *bz, const uint8_t *file,
-                            gpa_t kernel, gpa_t initrd)
+/* hdr[0..hdr_len): the kernel's set-up header. */
+static int load_boot_params(struct load *ld, const uint8_t *hdr, size_t hdr_len, gpa_t kernel, gpa_t initrd)
 {
     uint8_t *bp = load_claim(ld, LOAD_INFO, BP_SIZE, "boot_params");
     uint64_t rsdp = ld->conf->mode == CONF_MODE_NATIVE ? ld->bi->rsdp : ACPI_BASE;
@@ -114,7 +118,7 @@ static int load_boot_params(struct load *ld, const struct bzimage *bz, const uin
     if (!bp) {
         return -ENOMEM;
     }
-    memcpy(bp + BZIMAGE_HDR_OFFSET, file + BZIMAGE_HDR_OFFSET, MIN(bz->hdr_len, BZIMAGE_HDR_MAX));
+    memcpy(bp + BZIMAGE_HDR_OFFSET, hdr, MIN(hdr_len, BZIMAGE_HDR_MAX));
     bp[BP_TYPE_OF_LOADER] = LOADER_UNDEFINED;
     put32(bp, BP_CODE32_START, kernel);
     put32(bp, BP_RAMDISK_IMAGE, initrd);
@@ -146,10 +150,48 @@ int load_linux(struct load *ld, const void *data, size_t len)
     if ((err = load_bytes(ld, kernel, bz.payload, bz.payload_len, size, "kernel")) < 0 ||
         (err = load_initrd(ld, bz.initrd_max + 1, &initrd)) < 0 ||
         (err = load_cmdline(ld, bz.cmdline_max)) < 0 ||
-        (err = load_boot_params(ld, &bz, data, kernel, initrd)) < 0) {
+        (err = load_boot_params(ld, (const uint8_t *)data + BZIMAGE_HDR_OFFSET, bz.hdr_len, kernel, initrd)) < 0) {
         return err;
     }
     ld->start.rip = kernel + BZIMAGE_ENTRY64;
+    ld->start.gpr[6] = LOAD_INFO;
+    return 0;
+}
+
+/* What a vmlinux cannot tell, for it has no set-up header: the least that every kernel with a 64-bit entry takes. */
+#define VMLINUX_INITRD_MAX  0x7fffffffull /* protocol 2.03 */
+#define VMLINUX_CMDLINE_MAX 2047          /* COMMAND_LINE_SIZE less the NUL */
+
+/* A set-up header as boot.rst asks of a loader that has none from a file: signatures, protocol 2.12, LOADED_HIGH. */
+static void make_header(uint8_t hdr[BZIMAGE_HDR_MAX])
+{
+    static const struct {
+        uint16_t offset; /* in boot_params */
+        uint8_t bytes[4];
+        uint8_t len;
+    } fields[] = {{0x1fe, {0x55, 0xaa}, 2}, {0x202, {'H', 'd', 'r', 'S'}, 4}, {0x206, {0x0c, 0x02}, 2}, {0x211, {1}, 1}};
+
+    memset(hdr, 0, BZIMAGE_HDR_MAX);
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
+        memcpy(hdr + fields[i].offset - BZIMAGE_HDR_OFFSET, fields[i].bytes, fields[i].len);
+    }
+}
+
+int load_vmlinux(struct load *ld, const void *data, size_t len)
+{
+    uint8_t hdr[BZIMAGE_HDR_MAX];
+    struct elf_image elf;
+    gpa_t initrd;
+    int err;
+
+    make_header(hdr);
+    if ((err = load_elf_segments(ld, data, len, &elf)) < 0 ||
+        (err = load_initrd(ld, VMLINUX_INITRD_MAX + 1, &initrd)) < 0 ||
+        (err = load_cmdline(ld, VMLINUX_CMDLINE_MAX)) < 0 ||
+        (err = load_boot_params(ld, hdr, sizeof(hdr), elf.entry, initrd)) < 0) {
+        return err;
+    }
+    ld->start.rip = elf.entry;
     ld->start.gpr[6] = LOAD_INFO;
     return 0;
 }

@@ -37,8 +37,13 @@ int load_cmdline(struct load *ld, uint64_t max);
 int load_bytes(struct load *ld, gpa_t gpa, const void *data, uint64_t filesz, uint64_t memsz,
                const char *what);
 
+/* Open the ELF file and put its segments at their physical addresses. */
+struct elf_image;
+int load_elf_segments(struct load *ld, const void *data, size_t len, struct elf_image *elf);
+
 /* By format: data[0..len) is the file. They change the common state at entry where it differs. */
 int load_elf(struct load *ld, const void *data, size_t len);
 int load_linux(struct load *ld, const void *data, size_t len);
+int load_vmlinux(struct load *ld, const void *data, size_t len);
 
 #endif

@@ -308,6 +308,15 @@ static int load_tables(struct load *ld)
     return 0;
 }
 
+/* Linux marks its ELF file with notes of its own; payloads have none. */
+static bool is_vmlinux(const void *data, size_t len)
+{
+    struct elf_image elf;
+    const char *why;
+
+    return elf_open(&elf, data, len, &why) == 0 && elf_has_note(&elf, "Linux");
+}
+
 int load_guest(struct load *ld, const struct boot_info *bi, const struct conf *conf)
 {
     const void *data;
@@ -328,6 +337,9 @@ int load_guest(struct load *ld, const struct boot_info *bi, const struct conf *c
     err = conf->mode == CONF_MODE_NATIVE ? host_memory_map(ld) : virtual_memory_map(ld);
     if (err < 0 || (err = load_tables(ld)) < 0) {
         return err;
+    }
+    if (is_vmlinux(data, bi->guest.len)) {
+        return load_vmlinux(ld, data, bi->guest.len);
     }
     if (elf_is_elf(data, bi->guest.len)) {
         return load_elf(ld, data, bi->guest.len);

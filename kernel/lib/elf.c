@@ -54,6 +54,14 @@ _Static_assert(sizeof(struct elf64_phdr) == 56, "ELF64 program header");
 #define PT_LOAD        1
 #define PT_DYNAMIC     2
 #define PT_INTERP      3
+#define PT_NOTE        4
+
+struct elf64_nhdr {
+    uint32_t namesz; /* with the NUL */
+    uint32_t descsz;
+    uint32_t type;
+};
+_Static_assert(sizeof(struct elf64_nhdr) == 12, "note header");
 
 bool elf_is_elf(const void *data, size_t len)
 {
@@ -226,4 +234,44 @@ int elf_find(const struct elf_image *elf, enum elf_space space, uint64_t addr)
         }
     }
     return -ENOENT;
+}
+
+/* Name and descriptor follow the header, each padded to 4 bytes. */
+static bool notes_name(const uint8_t *notes, uint64_t len, const char *owner)
+{
+    const size_t namesz = strlen(owner) + 1;
+    struct elf64_nhdr note;
+
+    while (len >= sizeof(note)) {
+        uint64_t size;
+
+        memcpy(&note, notes, sizeof(note));
+        size = sizeof(note) + ALIGN_UP((uint64_t)note.namesz, 4) + ALIGN_UP((uint64_t)note.descsz, 4);
+        if (size > len) {
+            return false;
+        }
+        if (note.namesz == namesz && memcmp(notes + sizeof(note), owner, namesz) == 0) {
+            return true;
+        }
+        notes += size;
+        len -= size;
+    }
+    return false;
+}
+
+bool elf_has_note(const struct elf_image *elf, const char *owner)
+{
+    struct elf64_ehdr eh;
+
+    memcpy(&eh, elf->data, sizeof(eh));
+    for (unsigned i = 0; i < eh.phnum; i++) {
+        struct elf64_phdr ph;
+
+        read_phdr(elf, eh.phoff, i, &ph);
+        if (ph.type == PT_NOTE && ph.offset <= elf->len && ph.filesz <= elf->len - ph.offset &&
+            notes_name(elf->data + ph.offset, ph.filesz, owner)) {
+            return true;
+        }
+    }
+    return false;
 }

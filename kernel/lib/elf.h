@@ -64,4 +64,7 @@ enum elf_space { ELF_VIRTUAL, ELF_PHYSICAL };
  */
 int elf_find(const struct elf_image *elf, enum elf_space space, uint64_t addr);
 
+/* Does an opened file carry a note of this owner ("Linux": a vmlinux)? Malformed notes are no notes. */
+bool elf_has_note(const struct elf_image *elf, const char *owner);
+
 #endif

@@ -64,6 +64,33 @@ static void test_find(void **state)
     assert_int_equal(elf_find(&elf, ELF_PHYSICAL, 0x1fffff), -ENOENT);
 }
 
+/* Two notes where the sample's note segment is: found behind another, not by half a name, not behind one that is cut off. */
+static void test_notes(void **state)
+{
+    uint8_t file[SAMPLE_ELF_LEN];
+
+    make_sample_elf(file);
+    assert_int_equal(elf_open(&elf, file, sizeof(file), &why), 0);
+    assert_false(elf_has_note(&elf, "Linux"));
+    memcpy(file + 0x200, "\4\0\0\0\1\0\0\0\7\0\0\0Xen\0x\0\0", 20);
+    memcpy(file + 0x200 + 20, "\6\0\0\0\0\0\0\0\1\1\0\0Linux\0\0", 20);
+    put_field(file, ELF_PHDR(1) + PHDR_FILESZ, 40, 8);
+    assert_true(elf_has_note(&elf, "Linux"));
+    assert_true(elf_has_note(&elf, "Xen"));
+    assert_false(elf_has_note(&elf, "Linu"));
+    assert_false(elf_has_note(&elf, "GNU"));
+    put_field(file, ELF_PHDR(1) + PHDR_FILESZ, 39, 8);
+    assert_false(elf_has_note(&elf, "Linux"));
+    put_field(file, ELF_PHDR(1) + PHDR_FILESZ, 40, 8);
+    put_field(file, 0x204, 0xffffffff, 4);
+    assert_false(elf_has_note(&elf, "Linux"));
+    put_field(file, 0x204, 1, 4);
+    put_field(file, ELF_PHDR(1) + PHDR_OFFSET, sizeof(file) - 39, 8);
+    assert_false(elf_has_note(&elf, "Linux"));
+    put_field(file, ELF_PHDR(1) + PHDR_OFFSET, ~0ull, 8);
+    assert_false(elf_has_note(&elf, "Linux"));
+}
+
 static void test_each_reason(void **state)
 {
     static const struct {
@@ -179,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_each_reason),
         cmocka_unit_test(test_edges_are_legal),
         cmocka_unit_test(test_nothing_to_load),

@@ -359,6 +359,36 @@ static void test_linux(void **state)
     assert_int_equal(bp_field(0x300, 8), MIB(255));
 }
 
+/* An ELF file with a note of Linux's is entered as a kernel is, with a set-up header made for it. */
+static void test_vmlinux(void **state)
+{
+    static uint8_t file[SAMPLE_ELF_LEN];
+    static const uint8_t disk[5000] = {7, 8, 9};
+
+    make_sample_elf(file);
+    put_field(file, ELF_ENTRY, 0x200010, 8);
+    memcpy(file + 0x200, "\6\0\0\0\0\0\0\0\1\1\0\0Linux\0\0", 20);
+    begin(MIB(256), file, sizeof(file));
+    set_initrd(disk, sizeof(disk));
+    strcpy(conf.cmdline, "console=ttyS0");
+    load_ok();
+    assert_int_equal(ld.start.rip, 0x200010);
+    assert_int_equal(ld.start.gpr[6], LOAD_INFO);
+    assert_memory_equal(ram_block + 0x201000, file + 0x300, 0x80);
+    assert_int_equal(bp_field(0x1fe, 2), 0xaa55);
+    assert_int_equal(bp_field(0x202, 4), 0x53726448); /* HdrS */
+    assert_int_equal(bp_field(0x206, 2), 0x020c);
+    assert_int_equal(bp_field(0x210, 1), 0xff);
+    assert_int_equal(bp_field(0x211, 1), 1);
+    assert_int_equal(bp_field(0x21c, 4), sizeof(disk));
+    assert_memory_equal(ram_block + bp_field(0x218, 4), disk, sizeof(disk));
+    assert_string_equal((const char *)ram_block + bp_field(0x228, 4), "console=ttyS0");
+    assert_int_equal(bp_field(0x1e8, 1), 3);
+    begin(MIB(256), file, sizeof(file));
+    put_field(file, ELF_ENTRY, 0x300000, 8);
+    load_fails("lies in no segment");
+}
+
 static void test_linux_relocated(void **state)
 {
     static uint8_t file[SAMPLE_BZIMAGE_LEN];
@@ -495,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_elf),
         cmocka_unit_test(test_elf_refused),
         cmocka_unit_test(test_linux),
+        cmocka_unit_test(test_vmlinux),
         cmocka_unit_test(test_linux_relocated),
         cmocka_unit_test(test_linux_limits),
         cmocka_unit_test(test_native_map),

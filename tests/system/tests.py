@@ -267,6 +267,8 @@ def shell_tests():
     yield Test("shell/work", cmdline=usual, special=linux.work, expect=off, **dict(common, timeout=180))
     yield Test("shell/idle", cmdline=usual, special=linux.idle, expect=off, **common)
     yield Test("shell/dmesg", cmdline=usual, special=dmesg.compare, **common)
+    yield Test("shell/vmlinux", cmdline=usual, special=linux.ends_with("poweroff -f"), expect=off,
+               **dict(common, guest="guests/vmlinux"))
     without = {c: " ".join((LINUX, *(o for o in CRUTCHES if o != c))) for c in CRUTCHES}
     yield Test("shell/kaslr", cmdline=without["nokaslr"], special=linux.ends_with("poweroff -f"), expect=off, **common)
     yield Test("shell/pti", cmdline=without["nopti"] + " pti=on", special=linux.ends_with("reboot -f"),
