@@ -208,7 +208,7 @@ check: host-tests
 test: setup
 	@$(MAKE) --no-print-directory host-tests media $(test-prerequisites) $(B)/guests/vmlinux
 	@$(PYTHON) tests/run-all.py "$(B)/tests/decode-diff elf $(B)/guests/vmlinux" $(host-programs) \
-	    --stage tests/system/run.py
+	    --stage tests/system/run.py --stage "tests/suites/run.py --sample"
 
 # BENCH: parts of tests/bench/bench.py, all if empty. Parts whose guest is missing are skipped.
 BENCH ?=

@@ -9,12 +9,16 @@ suite-selftests := amx check_initial_reg_state corrupt_xstate_header fsgsbase fs
 S := $(B)/suites
 suites-media: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/suites.cpio
 
+# What the sample needs: all but the selftests, whose source is a package of 140 MB.
+suites-sample: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/sample.cpio
+test-prerequisites += suites-sample
+
 # SUITES: arguments of tests/suites/run.py.
 SUITES ?=
 suites: setup
 	@$(MAKE) --no-print-directory suites-media
 	@$(PYTHON) tests/suites/run.py --build $(B) $(SUITES)
-.PHONY: suites suites-media
+.PHONY: suites suites-media suites-sample
 
 $(S)/programs/%: tests/suites/programs/%.c tests/suites/programs/check.h
 	@mkdir -p $(@D)
@@ -39,12 +43,15 @@ $(S)/x86/%: $(S)/linux/.unpacked
 	$(call say,SUITE  )
 	$(Q)$(CC) -O2 -std=gnu99 -pthread -no-pie -w -DCAN_BUILD_64 $(selftests-dir)/$*.c $(selftest-extra-$*) -o $@ -lrt -ldl
 
-suite-binaries := $(suite-programs:%=$(S)/programs/%) $(suite-selftests:%=$(S)/x86/%)
-$(S)/programs.list: tests/suites/list.mk
+sample-binaries := $(suite-programs:%=$(S)/programs/%)
+suites-binaries := $(sample-binaries) $(suite-selftests:%=$(S)/x86/%)
+$(S)/%.list: tests/suites/list.mk
 	@mkdir -p $(@D)
-	$(Q)for f in $(suite-binaries); do echo "file /suites/$${f##*/} $(CURDIR)/$$f 755"; done >$@
+	$(Q)for f in $($*-binaries); do echo "file /suites/$${f##*/} $(CURDIR)/$$f 755"; done >$@
 
-$(S)/suites.cpio: tests/suites/suites.list $(S)/programs.list $(suite-binaries) $(initramfs-files) tests/suites/init \
-                  tests/suites/passwd tests/suites/group $(wildcard tests/suites/scripts/*)
+$(S)/sample.cpio: $(sample-binaries)
+$(S)/suites.cpio: $(suites-binaries)
+$(S)/%.cpio: tests/suites/suites.list $(S)/%.list $(initramfs-files) $(wildcard tests/suites/scripts/*) \
+             $(addprefix tests/suites/,init passwd group)
 	$(call say,CPIO   )
-	$(Q)$(PYTHON) boot/mkinitramfs.py --packages $(B)/packages -o $@ tests/suites/suites.list $(S)/programs.list
+	$(Q)$(PYTHON) boot/mkinitramfs.py --packages $(B)/packages -o $@ tests/suites/suites.list $(S)/$*.list
