@@ -137,7 +137,7 @@ static void jmp_undo_locked(struct link_set *set, uint32_t slot)
 
 static void jumps_forget_locked(struct link_set *set, bool vanished)
 {
-    for (uint32_t i = 0; i < set->logged; i++) {
+    for (uint32_t i = set->logged; i-- > 0;) { /* the newest first: they stand at the beginning of their lists */
         uint32_t slot = set->log[i];
 
         if (!vanished && set->dest[slot]) {
