@@ -145,8 +145,8 @@ static void raise_undefined(struct CPUState *cpu)
     }
 }
 
-/* An exit stub was reached: put state right and say how to go on. */
-static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *out)
+/* An exit stub was reached: put state right and say how to go on. True: the run goes on at host_pc, with the state that it had. */
+static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *out)
 {
     struct CPUX86State *env = &cpu->env;
 
@@ -160,7 +160,7 @@ static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         env->eip = cpu->vp->target;
         out->lookup = true;
         CPU_STAT(cpu, exit_lookup);
-        return;
+        return false;
     }
     struct TranslationBlock *tb = tcg_tb_lookup(host_pc - 1);
     if (!tb) {
@@ -197,9 +197,13 @@ static void handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         out->retired = false;
         raise_undefined(cpu);
         break;
+    case RUN_EXIT_CHECK: /* before a store (smc = check) */
+        out->retired = false;
+        return check_store(cpu, tb, host_pc - 1) == UNPROTECT_RETRY;
     default:
         panic("exit at host pc %llx in a run of kind %u", (unsigned long long)host_pc, run->kind);
     }
+    return false;
 }
 
 /* After a host interrupt at host_pc: may the run simply go on? */
@@ -223,6 +227,10 @@ static void vif_store(struct CPUState *cpu)
     cpu->vp->vif = (env->eflags & IF_MASK) != 0;
     cpu->vp->irq_pending = cpu->interrupt_request != 0;
     cpu->vp->flags_special = (env->eflags & EFLAGS_SPECIAL_MASK) != 0;
+    if (unlikely(smc_policy.check)) {
+        cpu->vp->seg_base[0] = env->segs[R_FS].base;
+        cpu->vp->seg_base[1] = env->segs[R_GS].base;
+    }
 }
 
 static void vif_load(struct CPUState *cpu)
@@ -302,8 +310,15 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
 
         switch (ev.kind) {
         case HOST_EV_EXIT:
-            handle_exit(cpu, ev.host_pc, out);
-            return;
+            if (!handle_exit(cpu, ev.host_pc, out)) {
+                return;
+            }
+            host_pc = ev.host_pc;
+            tb = tcg_tb_lookup(host_pc);
+            if (tb && tb->tc.ptr == entry && host_pc == entry + tb->body_off) {
+                entry = 0; /* here comes the guest's instruction */
+            }
+            break;
         case HOST_EV_FAULT:
             CPU_STAT(cpu, exit_fault);
             memcpy(saved, cpu->env.regs, sizeof(saved));

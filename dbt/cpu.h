@@ -165,6 +165,8 @@ struct vcpu_page {
     /* The redo TB's store (translate-store.c): where it goes; of a repeated string, how many elements now, how many then
      * are left, and what added to rdi gives the guest's rdi again. */
     uint64_t alias, alias_count, alias_rest, alias_back;
+    uint64_t check_addr; /* smc = check: the address of the store that is being checked */
+    uint64_t seg_base[2]; /* smc = check: of FS and GS */
 };
 
 struct TranslationBlock;
@@ -179,7 +181,8 @@ struct TranslationBlock;
     X(exit_lookup) X(exit_sens) X(exit_fault) X(exit_irq) X(exit_step) X(mmio) X(irq)              \
     X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(redo_window) \
     X(page_self_check) X(page_reprotect) X(page_bulk) X(self_check_fail) X(data_imm) \
-    X(store_site_miss) X(store_site_hot) X(store_site_cooled) X(store_site_armed)
+    X(store_site_miss) X(store_site_hot) X(store_site_cooled) X(store_site_armed)                  \
+    X(smc_check) X(smc_check_miss) X(smc_check_fill) X(smc_check_vain)
 enum stat_id {
 #define X(n) STAT_##n,
     STAT_LIST(X)
@@ -208,7 +211,7 @@ struct CPUState {
         ram_addr_t ram;         /* where va lies; ~0 if it is not RAM */
     } smc_range[SMC_RANGE_MAX]; /* stores that the next redo TB makes to pages with code (notdirty.c) */
     unsigned nr_smc_ranges;
-    bool smc_alias;             /* the redo TB writes them through an alias: they need no windows */
+    bool smc_alias;             /* they need no windows: the redo TB writes them through an alias, or nothing traps (smc = check) */
     gva_t mmio_page[SMC_RANGE_MAX]; /* device pages that the next redo TB accesses (the host's handle_fault) */
     unsigned nr_mmio_pages;
     gva_t watch_page[SMC_RANGE_MAX]; /* unmapped because they are watched, and the next redo TB accesses them */

@@ -128,6 +128,19 @@ static inline void emit_push_slot(struct emit *e, uint64_t addr)
     emit_rel32(e, addr);
 }
 
+/* REX.W opcode for a low register and the operand [base + index * scale + disp32]; base, index: R_NONE if there is none. */
+static inline void emit_rm(struct emit *e, uint8_t opcode, unsigned reg, unsigned base, unsigned index, unsigned scale, int64_t disp)
+{
+    unsigned ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
+    unsigned i = index == R_NONE ? R_ESP : index, b = base == R_NONE ? R_EBP : base;
+
+    emit8(e, 0x48 | (i >= 8 ? 2 : 0) | (b >= 8 ? 1 : 0));
+    emit8(e, opcode);
+    emit8(e, (base == R_NONE ? 0x04 : 0x84) | reg << 3);
+    emit8(e, (uint8_t)(ss << 6 | (i & 7) << 3 | (b & 7)));
+    emit32(e, (uint32_t)disp);
+}
+
 /* movzwl %cx, %edx; jmp *table(,%rdx,8) */
 static inline void emit_table_jmp(struct emit *e, uint64_t table)
 {

@@ -27,6 +27,7 @@ struct code_gen_region {
     uint64_t links_exec;  /* read-only for guest code: the slots of the present link set; within 2 GiB of code */
     size_t links_count;   /* slots in a link set; 0: there is only one address space */
     uint64_t vcpu_addr;   /* struct vcpu_page, read-write for guest code */
+    uint64_t store_table_addr; /* smc = check: STORE_TABLE_SIZE bytes, read-only for guest code (store-table.h) */
     uint64_t table_addr;  /* 65536 entries of 8 bytes, read-only for guest code: the inline look-up table */
     bool patch_code;      /* patching code that has run is cheap: a CPU of silicon, not one that QEMU's TCG emulates */
     bool exit_by_syscall; /* leave with `syscall` (bare) or `int3` (hosted) where speed matters */
@@ -56,6 +57,9 @@ int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct
 /* Do the entries still say the same? */
 bool code_path_same(const struct code_path_entry *path, unsigned n);
 
+/* The same of the table of stores, if there is one. */
+uint64_t *store_table_rw(bool user);
+
 /* Zeroed memory that is never freed (page index levels, byte maps); NULL if none is left. */
 void *dbt_zalloc(size_t size);
 
@@ -71,6 +75,8 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
 tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc);
 /* Where data at va lies, with no permission check and no effect: TB_PAGE_ADDR_INVALID if not mapped to RAM. */
 tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va);
+/* The same for a store of the guest's: also TB_PAGE_ADDR_INVALID if it may not write there now. */
+tb_page_addr_t probe_page_addr_store(struct CPUState *cpu, uint64_t va);
 
 /*
  * A second mapping of [va, va + len), always writable whatever is tracked, in the present view, for stores that the guest may
@@ -115,6 +121,9 @@ struct host_event {
  * execute one host instruction.
  */
 void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev);
+
+/* Make env.segs[].base what the hardware has: guest code may have changed FS and GS bases itself. */
+void cpu_sync_fsgs_base(struct CPUState *cpu);
 
 /* A synchronous fault at a guest instruction whose state has been restored into env. Handles shadow fills, devices, SMC;
  * may raise a guest exception in cpu->exception_index. */

@@ -18,6 +18,7 @@
 #include "dbt/page-state.h"
 #include "dbt/store-form.h"
 #include "dbt/store-site.h"
+#include "dbt/store-table.h"
 #include "dbt/store-value.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
@@ -76,23 +77,18 @@ struct store {
     bool exact;     /* write tells every byte that may be written */
 };
 
-static void decode_store(struct CPUState *cpu, struct store *st)
+/* Fill in the rest from st->insn and the registers. */
+static void evaluate_store(const struct CPUState *cpu, struct store *st)
 {
     const struct CPUX86State *env = &cpu->env;
     uint64_t seg_base[6];
     struct insn_access acc[INSN_MAX_ACCESS];
     struct insn_regs regs = {.gpr = env->regs, .seg_base = seg_base, .rflags = env->eflags, .xcr0 = env->xcr0};
-    uint8_t copy[INSN_MAX_LEN];
-    const uint8_t *bytes;
     int n;
 
     st->write.len = st->read.len = 0;
-    st->exact = false;
     for (int i = 0; i < 6; i++) {
         seg_base[i] = env->segs[i].base;
-    }
-    if (!cpu_fetch_insn(cpu, env->eip, &st->insn, copy, &bytes)) {
-        return;
     }
     n = insn_accesses(&st->insn, &regs, env->eip + st->insn.len, acc, &st->exact);
     for (int i = 0; i < n; i++) {
@@ -100,6 +96,18 @@ static void decode_store(struct CPUState *cpu, struct store *st)
     }
     st->bt_displacement = insn_bt_displacement(&st->insn, &regs);
     st->count = st->insn.mem == MEM_STRING && st->insn.pfx & (PFX_REP | PFX_REPNE) ? env->regs[R_ECX] : 1;
+}
+
+static void decode_store(struct CPUState *cpu, struct store *st)
+{
+    uint8_t copy[INSN_MAX_LEN];
+    const uint8_t *bytes;
+
+    st->write.len = st->read.len = 0;
+    st->exact = false;
+    if (cpu_fetch_insn(cpu, cpu->env.eip, &st->insn, copy, &bytes)) {
+        evaluate_store(cpu, st);
+    }
 }
 
 /* ---- completion through an alias ---- */
@@ -132,17 +140,25 @@ static bool share_ram(struct CPUState *cpu, const struct insn_access *a, const s
 
 /*
  * How many elements one redo writes: those that lie wholly on the page of the next one, or a single one that crosses; a
- * single one under TF, which traps after each, and where data is watched. A source that overlaps them must be read and written at the guest's own
- * addresses, by which the CPU decides how it copies: 0, no alias.
+ * single one under TF, which traps after each, and where data is watched.
  */
-static uint64_t string_part(struct CPUState *cpu, struct store *st)
+static uint64_t string_elements(const struct CPUState *cpu, const struct store *st)
 {
     bool down = cpu->env.eflags & DF_MASK;
     uint64_t off = st->write.first & ~PAGE_MASK, elem = st->write.elem;
     uint64_t k = off + elem > PAGE_SIZE ? 1 : down ? off / elem + 1 : (PAGE_SIZE - off) / elem;
+
+    return cpu->env.eflags & TF_MASK || cpu->debug.one_iteration ? 1 : MIN(k, st->count);
+}
+
+/* The same; cuts st->write. A source that overlaps what is written must be read and written at the guest's own addresses, by which the
+ * CPU decides how it copies: 0, no alias. */
+static uint64_t string_part(struct CPUState *cpu, struct store *st)
+{
+    bool down = cpu->env.eflags & DF_MASK;
+    uint64_t k = string_elements(cpu, st);
     struct insn_access write = st->write, read = st->read;
 
-    k = cpu->env.eflags & TF_MASK || cpu->debug.one_iteration ? 1 : MIN(k, st->count);
     cut_access(&write, k, down);
     if (read.len && k > 1) {
         cut_access(&read, k, down);
@@ -207,7 +223,7 @@ static void order_redo(struct CPUState *cpu, bool alias)
     CPU_STAT(cpu, redo_tb);
     cpu->stat[STAT_redo_window] += !alias;
     cpu->smc_alias = alias;
-    cpu->cflags_next_tb = CF_REDO | (alias ? CF_ALIAS : 0);
+    cpu->cflags_next_tb = CF_REDO | (alias ? CF_ALIAS : smc_policy.check ? CF_CHECKED : 0);
 }
 
 /* What page_unprotect() and notdirty_redo() begin with: the extent, and how the redo will be done. */
@@ -222,14 +238,20 @@ static bool begin_store(struct CPUState *cpu, struct store *st, gva_t fault_va)
     return alias;
 }
 
+/* Where the ranges lie. */
+static void note_ram(struct CPUState *cpu)
+{
+    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
+        cpu->smc_range[i].ram = probe_page_addr_data(cpu, cpu->smc_range[i].va);
+    }
+}
+
 void notdirty_redo(struct CPUState *cpu, gva_t fault_va)
 {
     struct store st;
 
     order_redo(cpu, begin_store(cpu, &st, fault_va));
-    for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
-        cpu->smc_range[i].ram = probe_page_addr_data(cpu, cpu->smc_range[i].va);
-    }
+    note_ram(cpu);
 }
 
 /* precise = off: the store completes by the page being writable, for which no TB may be left on it. */
@@ -252,8 +274,12 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     bool ours = false;
     unsigned had = cpu->nr_smc_ranges; /* not 0: the redo TB itself faulted on a page that was not known before */
     struct store st;
-    bool alias = begin_store(cpu, &st, fault_va);
+    bool alias;
 
+    if (smc_policy.check) {
+        return UNPROTECT_NOT_OURS; /* check_store() has been here */
+    }
+    alias = begin_store(cpu, &st, fault_va);
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         gva_t va = cpu->smc_range[i].va;
         tb_page_addr_t addr = probe_page_addr_data(cpu, va);
@@ -301,6 +327,126 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     }
     return UNPROTECT_LEAVE;
 }
+
+/* ---- smc = check ---- */
+
+#define CHECK_PAGES_MAX 16 /* of a string instruction that goes on as a whole */
+
+/* What a store that is about to be made meets. */
+struct met {
+    bool code;    /* a page with code */
+    bool hit;     /* of which it changes some */
+    bool current; /* of the running TB */
+};
+
+/* What may not be written will fault by itself; what is no RAM holds no code. */
+static void check_write(struct CPUState *cpu, const struct store *st, uint64_t host_pc, struct met *met)
+{
+    const struct insn_access *write = &st->write;
+
+    for (uint64_t i = 0, n; i < write->len; i += n) {
+        gva_t va = write->addr + i;
+        tb_page_addr_t addr = probe_page_addr_store(cpu, va);
+        struct PageDesc *pd = addr == TB_PAGE_ADDR_INVALID ? NULL : page_find(addr >> PAGE_SHIFT);
+        bool hit = false;
+
+        n = MIN(write->len - i, PAGE_SIZE - (va & ~PAGE_MASK));
+        if (pd && pd->is_protected) {
+            met->code = true;
+            if (store_changes_nothing(cpu, &st->insn, write, va, n, addr)) {
+                CPU_STAT(cpu, smc_same_value);
+            } else {
+                met->current |= tb_invalidate_phys_page_fast(cpu, addr, (unsigned)n, host_pc, &hit);
+            }
+            met->hit |= hit;
+        }
+        if (addr != TB_PAGE_ADDR_INVALID) {
+            store_table_fill(cpu, va, addr);
+        }
+    }
+}
+
+/* Scattered by vector registers, or beyond all measure: nothing that was translated is certain, the redo TB included. */
+static enum page_unprotect_result check_anything(struct CPUState *cpu)
+{
+    CPU_STAT(cpu, smc_check);
+    tb_invalidate_phys_range(cpu, 0, BIT(52) - 1, 0);
+    add_range(cpu, cpu->env.eip & PAGE_MASK, PAGE_SIZE);
+    add_range(cpu, (cpu->env.eip + INSN_MAX_LEN - 1) & PAGE_MASK, PAGE_SIZE);
+    return UNPROTECT_LEAVE;
+}
+
+/*
+ * Make a repeated string instruction write the elements on its first page, at their own addresses; the rest follows as the same
+ * instruction again. That is what CF_ALIAS does, if the alias is the address itself.
+ */
+static void cut_string(struct CPUState *cpu, struct store *st)
+{
+    struct vcpu_page *vp = cpu->vp;
+    uint64_t k = string_elements(cpu, st);
+
+    cut_access(&st->write, k, cpu->env.eflags & DF_MASK);
+    st->write.elem = (uint32_t)st->write.len;
+    vp->alias = st->write.first;
+    vp->alias_count = k;
+    vp->alias_rest = st->count - k;
+    vp->alias_back = 0;
+}
+
+static enum page_unprotect_result check_known(struct CPUState *cpu, struct store *st, uint64_t host_pc, bool *cut)
+{
+    bool rep = store_form(&st->insn) == STORE_STRING && st->insn.pfx & (PFX_REP | PFX_REPNE);
+    bool large = (st->write.addr & ~PAGE_MASK) + st->write.len > CHECK_PAGES_MAX * PAGE_SIZE;
+    struct met met = {0};
+
+    if (large && !rep) {
+        return check_anything(cpu);
+    }
+    if (large) {
+        cut_string(cpu, st);
+    }
+    check_write(cpu, st, host_pc, &met);
+    if (met.code) {
+        CPU_STAT(cpu, smc_check);
+        cpu->stat[STAT_smc_check_miss] += !met.hit;
+    } else {
+        CPU_STAT(cpu, smc_check_vain);
+    }
+    LOG(SMC, "check pc=%llx va=%llx len=%llu hit=%d current=%d", (unsigned long long)cpu->env.eip,
+        (unsigned long long)st->write.addr, (unsigned long long)st->write.len, met.hit, met.current);
+    if (!large && !(met.current && smc_policy.precise)) {
+        return UNPROTECT_RETRY;
+    }
+    if (rep && !large) {
+        cut_string(cpu, st);
+    }
+    *cut = rep;
+    add_access(cpu, &st->write, st->write.addr);
+    return UNPROTECT_LEAVE;
+}
+
+enum page_unprotect_result check_store(struct CPUState *cpu, const struct TranslationBlock *tb, uint64_t host_pc)
+{
+    enum page_unprotect_result result;
+    uint32_t off = (uint32_t)(cpu->env.eip - tb->pc);
+    struct store st;
+    bool cut = false;
+
+    cpu->nr_smc_ranges = 0; /* a store of this instruction that was planned begins again */
+    cpu_sync_fsgs_base(cpu);
+    insn_decode(&st.insn, tb_guest_bytes(tb) + off, tb->size - off);
+    evaluate_store(cpu, &st);
+    result = st.exact ? check_known(cpu, &st, host_pc, &cut) : check_anything(cpu);
+    if (result == UNPROTECT_LEAVE) {
+        CPU_STAT(cpu, redo_tb);
+        cpu->smc_alias = true; /* no windows: nothing traps */
+        cpu->cflags_next_tb = CF_REDO | (cut ? CF_ALIAS : CF_CHECKED);
+        note_ram(cpu);
+    }
+    return result;
+}
+
+/* ---- the redo TB ---- */
 
 static bool ranges_overlap(tb_page_addr_t a, uint64_t a_len, tb_page_addr_t b, uint64_t b_len)
 {

@@ -19,6 +19,13 @@ enum page_unprotect_result {
 enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc);
 
 /*
+ * smc = check: the store at env.eip (state exact), an instruction of tb whose check is at host_pc, is about to be made, and may meet code.
+ * Invalidates exactly the TBs that overlap what it writes, and makes known what else the pages hold. UNPROTECT_RETRY: it may go
+ * on, since nothing traps; UNPROTECT_LEAVE: tb is among the dead, or the store has to be cut; then as above.
+ */
+enum page_unprotect_result check_store(struct CPUState *cpu, const struct TranslationBlock *tb, uint64_t host_pc);
+
+/*
  * Complete the store at env.eip, which faulted at fault_va on a page that is tracked for whatever reason, while the page stays
  * tracked: cflags_next_tb and smc_range[] are set, and the caller leaves the TB (FAULT_REDO). Kills no TB: where the page may
  * hold code, page_unprotect() comes first, and this follows only if that did not return UNPROTECT_LEAVE.

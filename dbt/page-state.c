@@ -239,5 +239,8 @@ void self_check_failed(struct CPUState *cpu, struct TranslationBlock *tb)
 
 const char *page_state_name(const struct PageDesc *pd)
 {
-    return pd->state.kind == PAGE_SELF_CHECK ? "self-checking" : pd->is_protected ? "protected" : "not protected";
+    if (pd->state.kind == PAGE_SELF_CHECK) {
+        return "self-checking";
+    }
+    return !pd->is_protected ? "not protected" : smc_policy.check ? "checked" : "protected";
 }

@@ -11,6 +11,7 @@
 /* Keys of notdirty.conf (docs/smc-states.md). Owner: whoever starts the guest, before it runs. */
 struct smc_policy {
     bool adaptive;              /* pages may change state; off: all are protected, always */
+    bool check;                 /* smc = check: stores are checked inline (store-table.h), and no page is protected for code */
     bool precise;               /* off: a store to the running TB does not end it (debugging aid) */
     uint32_t self_check_faults; /* write faults that hit no TB, until a page's TBs check themselves; 0 = never */
     uint32_t self_check_hits;   /* the same for faults that hit one; 0 = never */

@@ -5,8 +5,9 @@
  * logged, whatever the log mask.
  */
 #include "dbt/link-set.h"
+#include "dbt/page-state.h"
+#include "dbt/store-table.h"
 #include "dbt/tb-internal.h"
-
 
 #define VIOLATION(...) (log_line("tb", "violated: " __VA_ARGS__), 1)
 
@@ -273,6 +274,9 @@ int tb_maint_check(struct CPUState *cpu)
         errors += check_jmp_cache(tb_cpus[i]);
     }
     errors += link_sets_check();
+    if (smc_policy.check) {
+        errors += store_table_check();
+    }
     spin_unlock(&tb_invalidate_lock);
     return errors;
 }

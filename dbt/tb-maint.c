@@ -10,6 +10,7 @@
 #include "dbt/data-imm.h"
 #include "dbt/link-set.h"
 #include "dbt/page-state.h"
+#include "dbt/store-table.h"
 
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -67,7 +68,11 @@ static void page_protect_locked(struct PageDesc *pd, tb_page_addr_t page_addr)
     if (pd->is_protected || pd->state.kind == PAGE_SELF_CHECK) {
         return;
     }
-    tlb_protect_code(page_addr);
+    if (smc_policy.check) {
+        store_table_linked(pd, page_addr, page_addr + PAGE_SIZE - 1);
+    } else {
+        tlb_protect_code(page_addr);
+    }
     pd->is_protected = true;
     if (cpu) {
         CPU_STAT(cpu, page_protect);
@@ -83,7 +88,9 @@ static void page_unprotect_if_empty_locked(struct CPUState *cpu, struct PageDesc
         return;
     }
     pd->is_protected = false;
-    tlb_unprotect_code(page_addr);
+    if (!smc_policy.check) {
+        tlb_unprotect_code(page_addr);
+    }
     cpu = stat_cpu(cpu);
     if (cpu) {
         CPU_STAT(cpu, page_unprotect);
@@ -155,6 +162,9 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
 
         tb_page_extent(tb, n, &first, &last);
         store_site_linked(page + first, page + last);
+        if (smc_policy.check) {
+            store_table_linked(pd[n], page + first, page + last);
+        }
     }
     /* Last: the hash table never holds a TB that is not on its page lists (I1). */
     struct TranslationBlock *existing = tb_htable_insert(tb);

@@ -20,6 +20,7 @@ typedef ram_addr_t tb_page_addr_t; /* offset in guest RAM; in the hosted build o
 #define CF_INVALID     0x00004000u
 #define CF_NOIRQ       0x00010000u /* redo TB: no interrupt is taken before it (QEMU issue 245) */
 #define CF_ALIAS       0x00020000u /* redo TB: its one store goes to the alias that the vCPU page names */
+#define CF_CHECKED     0x00040000u /* redo TB under smc = check: its store has been through the funnel, and is not checked again */
 #define CF_REDO        (1 | CF_NO_GOTO_TB | CF_NO_GOTO_PTR | CF_NOIRQ)
 #define CF_HASH_MASK   (~CF_INVALID)
 
@@ -54,7 +55,8 @@ struct TranslationBlock {
     uint64_t pad;             /* landing pad for inline look-ups (jump-table.c), 0 = none yet */
     uint32_t search_off;      /* per-instruction table in the search buffer (translate.h), then the guest bytes (tb_guest_bytes) */
     uint32_t search_len;
-    uint16_t body_off;        /* host offset of the first guest instruction: behind the check, if there is one */
+    uint16_t body_off;        /* host offset of the first guest instruction: behind a check (of its bytes; of the store of a single
+                                 instruction), if there is one */
     uint8_t self_check;       /* bit n: its bytes on page n are compared with memory at every entry (page-state.h) */
     uint8_t nr_holes;
     struct tb_hole hole[TB_MAX_HOLES];
@@ -114,7 +116,9 @@ struct PageDesc {
     struct spinlock lock;      /* order: ascending page index */
     uint32_t code_write_count; /* slow-path writes since the byte map was dropped */
     uint8_t *code_bitmap;      /* superset byte map, PAGE_SIZE bits, or NULL */
-    bool is_protected;         /* we asked for write protection (tlb_protect_code) and have not given it back */
+    bool is_protected;         /* we asked for write protection (tlb_protect_code; smc = check: for stores to be checked) and have
+                                  not given it back */
+    uint16_t code_granules;    /* smc = check: bit n is clear in no page with code in granule n that store-table.c knows; lock: lock */
     struct page_state state;
 };
 

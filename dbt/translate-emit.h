@@ -62,6 +62,11 @@ void emit_operand_indexed(struct emit *e, const struct insn *in, const uint8_t *
 /* Instruction i as a hot store site. False, and nothing emitted, if it is none. */
 bool emit_site_store(struct DisasContext *s, unsigned i);
 
+/* ---- translate-check-store.c ---- */
+
+/* smc = check: the check that comes before instruction i, if it stores. */
+void emit_store_check(struct DisasContext *s, unsigned i);
+
 /* ---- translate-check.c ---- */
 
 /* Can guest code at va be read without a base register? */
@@ -72,5 +77,7 @@ void emit_guest_code_operand(struct DisasContext *s, unsigned reg, uint64_t va);
 /* ---- translate-sens.c ---- */
 
 void emit_sens(struct DisasContext *s, unsigned i);
+/* The cheap exit for what happens often: `syscall` after spilling what it clobbers. */
+void emit_exit_fast(struct DisasContext *s, enum run_kind kind, uint32_t goff);
 
 #endif

@@ -5,8 +5,7 @@
  */
 #include "dbt/translate-emit.h"
 
-/* The cheap exit for what happens often: `syscall` after spilling what it clobbers. */
-static void emit_exit_fast(struct DisasContext *s, enum run_kind kind, uint32_t goff)
+void emit_exit_fast(struct DisasContext *s, enum run_kind kind, uint32_t goff)
 {
     if (!s->region->exit_by_syscall) {
         emit_exit_trap(s, kind, 0, goff);

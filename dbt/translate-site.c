@@ -31,19 +31,6 @@ static void emit_load_slot(struct DisasContext *s, unsigned reg, uint32_t slot)
     emit_rel32(&s->e, s->region->slots_exec + slot * 8ull);
 }
 
-/* REX.W opcode for the operand [base + index * scale + disp32] and a low register. */
-static void emit_rm(struct emit *e, uint8_t opcode, unsigned reg, unsigned base, unsigned index, unsigned scale, int64_t disp)
-{
-    unsigned ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
-    unsigned i = index == R_NONE ? R_ESP : index, b = base == R_NONE ? R_EBP : base;
-
-    emit8(e, 0x48 | (i >= 8 ? 2 : 0) | (b >= 8 ? 1 : 0));
-    emit8(e, opcode);
-    emit8(e, (base == R_NONE ? 0x04 : 0x84) | reg << 3);
-    emit8(e, (uint8_t)(ss << 6 | (i & 7) << 3 | (b & 7)));
-    emit32(e, (uint32_t)disp);
-}
-
 /* From rcx = address - lo: jump if that is less than span. Returns where the displacement is. */
 static uint32_t emit_span_test(struct DisasContext *s, unsigned span)
 {

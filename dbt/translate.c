@@ -7,6 +7,7 @@
  * registers, nor at guest memory other than code bytes.
  */
 #include "dbt/data-imm.h"
+#include "dbt/page-state.h"
 #include "dbt/store-site.h"
 #include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
@@ -177,7 +178,11 @@ int translator_emit(struct DisasContext *s)
     tb->icount = s->num_insns;
     find_holes(s);
     emit_self_check(s);
+    const bool check = smc_policy.check;
     for (unsigned i = 0; i < s->num_insns; i++) {
+        if (unlikely(check)) {
+            emit_store_check(s, i);
+        }
         emit_insn(s, i);
     }
     if (!ends_block(tb, &s->insn[last])) {

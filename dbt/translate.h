@@ -19,8 +19,9 @@
  *   RUN_TAIL  inside the guest instruction at guest_off, after its effects: cannot fault, is only ever rolled forward.
  *   RUN_EXIT_*  one exit (int3, or the syscall of a spilling stub). RUN_EXIT_IRQ: guest_off is the next instruction; an
  *             interrupt has become deliverable after it. RUN_EXIT_STALE: the guest's bytes are no longer what was translated.
+ *             RUN_EXIT_CHECK: before a store that may meet code; the run may go on behind it.
  */
-enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_EXIT_UD, RUN_EXIT_IRQ, RUN_EXIT_STALE };
+enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_EXIT_UD, RUN_EXIT_IRQ, RUN_EXIT_STALE, RUN_EXIT_CHECK };
 /* run.arg of RUN_COPY and RUN_GLUE */
 #define RUN_BOUNDARY 1 /* RUN_GLUE: its first host instruction begins the guest instruction */
 #define RUN_SHADOW   2 /* its first host instruction is in the interrupt shadow of sti */

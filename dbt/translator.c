@@ -4,6 +4,7 @@
  * page end. Every page's bytes are read only after the page has been write-protected. Emits nothing.
  */
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
 
@@ -21,9 +22,10 @@ static bool sens_runs_natively(const struct CPUState *cpu, enum insn_sens sens)
     case SENS_XGETBV:
     case SENS_RDFSBASE:
     case SENS_RDGSBASE:
+        return true;
     case SENS_WRFSBASE:
     case SENS_WRGSBASE:
-        return true;
+        return !smc_policy.check; /* checks need the bases in the vCPU page */
     default:
         return false;
     }

@@ -6,6 +6,8 @@
 #include "dbt/host.h"
 
 #include "dbt/link-set.h"
+#include "dbt/page-state.h"
+#include "dbt/store-table.h"
 #include "dbt/translate-all.h"
 #include "kernel/enter.h"
 #include "kernel/irq.h"
@@ -32,6 +34,7 @@ static uint64_t *kernel_table_rw;
 static struct {
     uint64_t *table, *slots;
 } link_memory[LINK_SETS];
+static uint64_t *store_table[VIEW_COUNT]; /* NULL: smc = protect */
 
 /* Frames for a window of both views, one copy. Returns its alias in the physmap, NULL if out of memory. */
 static void *shared_window(gva_t va, uint64_t size, unsigned flags)
@@ -66,6 +69,20 @@ static bool is_emulated_cpu(void)
     return !memcmp(&r[1], "TCGTCGTCGTCG", 12);
 }
 
+/* smc = check: the tables that translated stores look at. 0 or -ENOMEM. */
+static int store_tables_init(void)
+{
+    for (enum view v = 0; v < VIEW_COUNT; v++) {
+        store_table[v] = private_window(v, STORE_TABLE_ADDR, STORE_TABLE_SIZE);
+        if (!store_table[v]) {
+            return -ENOMEM;
+        }
+    }
+    region.store_table_addr = STORE_TABLE_ADDR;
+    store_table_init();
+    return 0;
+}
+
 int dbt_host_init(struct CPUState *cpu, uint64_t cache_size)
 {
     uint64_t slots_size = cache_size / 4; /* as many as blocks of 32 bytes could need */
@@ -96,7 +113,8 @@ int dbt_host_init(struct CPUState *cpu, uint64_t cache_size)
     kernel_table_rw = private_window(VIEW_KERNEL, JUMP_TABLE_ADDR, JUMP_TABLE_SIZE);
     link_memory[0].table = private_window(VIEW_USER, JUMP_TABLE_ADDR, JUMP_TABLE_SIZE);
     link_memory[0].slots = private_window(VIEW_USER, LINKS_BASE, LINKS_SIZE);
-    if (!kernel_table_rw || !link_memory[0].table || !link_memory[0].slots) {
+    if (!kernel_table_rw || !link_memory[0].table || !link_memory[0].slots ||
+        (smc_policy.check && store_tables_init() < 0)) {
         return -ENOMEM;
     }
     return region.code_rw && region.slots_rw && shadow_alias_init() == 0 ? 0 : -ENOMEM;
@@ -128,6 +146,11 @@ void link_set_use(unsigned set)
 {
     shadow_remap_window(VIEW_USER, JUMP_TABLE_ADDR, virt_to_phys(link_memory[set].table));
     shadow_remap_window(VIEW_USER, LINKS_BASE, virt_to_phys(link_memory[set].slots));
+}
+
+uint64_t *store_table_rw(bool user)
+{
+    return store_table[user ? VIEW_USER : VIEW_KERNEL];
 }
 
 void *dbt_zalloc(size_t size)
@@ -166,6 +189,11 @@ tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc)
 tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va)
 {
     return probe(cpu, va, 0);
+}
+
+tb_page_addr_t probe_page_addr_store(struct CPUState *cpu, uint64_t va)
+{
+    return probe(cpu, va, WALK_WRITE | (cpu->env.cpl == 3 ? WALK_USER : 0));
 }
 
 tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp)

@@ -18,9 +18,9 @@ uint32_t guest_counter(void *opaque, uint32_t index)
     case PAYLOAD_COUNTER_CHECK:
         return (uint32_t)(tb_maint_check(vcpu0()) + shadow_check());
     case PAYLOAD_COUNTER_SMC_FAULT:
-        return (uint32_t)stat[STAT_smc_fault];
+        return (uint32_t)(stat[STAT_smc_fault] + stat[STAT_smc_check]);
     case PAYLOAD_COUNTER_SMC_FAULT_MISS:
-        return (uint32_t)stat[STAT_smc_fault_miss];
+        return (uint32_t)(stat[STAT_smc_fault_miss] + stat[STAT_smc_check_miss]);
     case PAYLOAD_COUNTER_TB_GEN:
         return (uint32_t)stat[STAT_tb_gen];
     case PAYLOAD_COUNTER_TB_INVALIDATED:

@@ -70,6 +70,9 @@ static enum busy busy_with(enum stat_id last)
         return BUSY_FILL;
     case STAT_smc_fault:
     case STAT_smc_fault_miss:
+    case STAT_smc_check:
+    case STAT_smc_check_vain:
+    case STAT_smc_check_fill:
     case STAT_page_unprotect:
     case STAT_tb_invalidated:
     case STAT_redo_tb:

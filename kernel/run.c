@@ -189,8 +189,11 @@ static void run_with_prompts(struct CPUState *cpu)
 
 static void set_smc_policy(const struct conf *conf)
 {
+    bool check = conf->smc == CONF_SMC_CHECK; /* as QEMU's softmmu: no page is treated otherwise than others */
+
     smc_policy = (struct smc_policy){
-        .adaptive = conf->adaptive == CONF_ON && conf->precise == CONF_ON,
+        .adaptive = conf->adaptive == CONF_ON && conf->precise == CONF_ON && !check,
+        .check = check,
         .precise = conf->precise == CONF_ON,
         .self_check_faults = conf->smc_self_check_faults,
         .self_check_hits = conf->smc_self_check_hits,
@@ -198,12 +201,14 @@ static void set_smc_policy(const struct conf *conf)
         .bulk_faults = conf->smc_bulk_faults,
         .data_imm_hits = conf->smc_data_imm_hits,
     };
+    store_site_threshold = conf->adaptive == CONF_ON && !check ? conf->smc_store_sites : 0;
 }
 
 int run_guest(const struct conf *conf, const struct load *load, const struct boot_framebuffer *screen)
 {
     struct CPUState *cpu = &cpu0;
 
+    set_smc_policy(conf);
     if (create_cpu(cpu, conf, &load->start) < 0) {
         printk("guest: not enough memory for translation beside `memory` = %lu MiB with `cache` = %lu MiB; lower one\n",
                conf->memory >> 20, conf->cache >> 20);
@@ -211,11 +216,6 @@ int run_guest(const struct conf *conf, const struct load *load, const struct boo
     }
     register_stats(cpu);
     profile_init();
-    if (conf->smc == CONF_SMC_CHECK) {
-        printk("notdirty: warning: smc = check is not there yet; this run finds code changes by page protection\n");
-    }
-    set_smc_policy(conf);
-    store_site_threshold = conf->adaptive == CONF_ON ? conf->smc_store_sites : 0;
     self_check_init();
     if (load->fb.addr) {
         framebuffer_start(screen, load->fb.addr);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What kernel/vcpu/ needs of the machine: guest memory by address, flushes, and the hardware's mirrors of guest state. */
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "dbt/store-site.h"
+#include "dbt/store-table.h"
 #include "dbt/translate-all.h"
 #include "dbt/x87-ip.h"
 #include "kernel/debug.h"
@@ -157,6 +159,14 @@ void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t va
 {
     guest_debug_io(cpu, port, size);
     machine_outport(port, size, value);
+}
+
+/* mm/host.h */
+void mm_mapping_changed(void)
+{
+    if (smc_policy.check) {
+        store_table_flush();
+    }
 }
 
 /* mm/host.h */

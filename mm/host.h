@@ -19,6 +19,9 @@ void host_drop_root(hpa_t root);
 /* Guest RAM [ram, ram + len) has been written by the monitor on behalf of the guest (A/D bits): same funnel as a store. */
 void mm_guest_written(ram_addr_t ram, unsigned len);
 
+/* Some guest address may lead elsewhere now, or nowhere: whoever remembers where one led forgets it, before guest code runs again. */
+void mm_mapping_changed(void);
+
 /* Aliases of guest pages have been dropped: whoever remembers one forgets it, before guest code runs again. */
 void mm_alias_dropped(void);
 

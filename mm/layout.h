@@ -9,7 +9,7 @@
  *   258..265          ffff8100_00000000                      super   physmap: all RAM, read-write, NX (image text read-only)
  *   266               ffff8500_00000000                      super   stacks with guard pages, device mappings
  *   511  PDPT[509]    ffffffff_40000000 - ffffffff_7fffffff  user    code cache (RX), slots (R), links (R)
- *   511  PDPT[511]    ffffffff_ffe00000 - ffffffff_ffffefff  user    look-up table (R), vCPU page, aliases (RW): by disp32
+ *   511  PDPT[511]    ffffffff_ffe00000 - ffffffff_ffffefff  user    look-up and store tables (R), vCPU page, aliases (RW)
  */
 #ifndef MM_LAYOUT_H
 #define MM_LAYOUT_H
@@ -34,5 +34,6 @@
 #define VCPU_PAGE_ADDR    0xffffffffffe80000
 #define STORE_ALIAS_ADDR  0xffffffffffe90000 /* always-writable aliases of guest pages, in pairs */
 #define STORE_ALIAS_PAGES 128
+#define STORE_TABLE_ADDR  0xfffffffffff20000 /* smc = check: which granules hold no code; 512 KiB */
 
 #endif

@@ -120,6 +120,7 @@ gva_t shadow_alias(enum view view, gva_t gva, bool next)
 
 void alias_drop_all(void)
 {
+    mm_mapping_changed();
     for (enum view v = 0; v < VIEW_COUNT; v++) {
         while (used[v]) {
             unsigned i = (unsigned)__builtin_ctzll(used[v]);

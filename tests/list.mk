@@ -3,7 +3,7 @@ include tests/payloads/list.mk
 include tests/suites/list.mk
 
 tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
-                 dbt/link-set.o dbt/link-jmp.o dbt/link-check.o \
+                 dbt/link-set.o dbt/link-jmp.o dbt/link-check.o dbt/store-table.o \
                  dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
 host-tests += test-tb test-tb-inval test-tb-smp test-tb-model test-page-state
 test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
@@ -18,7 +18,7 @@ host-tests += test-store-value
 test-store-value-objs := tests/host/test-store-value.o dbt/store-value.o dbt/decode.o dbt/decode-table.o tests/host/log.o
 
 # the hosted build: dbt/ as a Linux process
-hosted-objs = tests/host/dbt-host.o tests/host/hosted-sens.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
+hosted-objs = tests/host/dbt-host.o tests/host/hosted-check.o tests/host/hosted-sens.o tests/host/hosted-sample.o tests/host/enter.o tests/host/log.o kernel/lib/log.o $(dbt-objs)
 host-tests += test-dbt
 test-dbt-objs := tests/host/test-dbt.o tests/host/dbt-cases.o tests/host/diff.o $(hosted-objs)
 host-tests += test-extent

@@ -8,7 +8,8 @@ from report import COUNTED, Broken, run_guest, table
 TITLE = "Stores beside code, instructions per loop pass with one store"
 LINE = re.compile(r"^bench (\S+)-(\d+) ([\d.]+) ([\d.]+)\r?$", re.M)
 TIME_LIMIT = 300
-ENGINES = {"native": {"mode": "native"}, "protect": {"mode": "translate"}}
+ENGINES = {"native": {"mode": "native"}, "protect": {"mode": "translate"},
+           "check": {"mode": "translate", "smc": "check"}}
 
 
 def one_run(settings, options):

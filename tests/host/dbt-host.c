@@ -22,6 +22,7 @@
 #include "dbt/page-state.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
+#include "tests/host/hosted-check.h"
 #include "tests/host/hosted.h"
 
 #define VCPU_ADDR  0x10000000ull
@@ -93,6 +94,7 @@ int code_gen_alloc(struct code_gen_region *r)
         .slots_count = SLOTS_SIZE / 8,
         .vcpu_addr = VCPU_ADDR,
         .table_addr = TABLE_ADDR,
+        .store_table_addr = HOSTED_STORE_TABLE,
         .patch_code = hosted_patch_code,
     };
     return 0;
@@ -170,6 +172,11 @@ tb_page_addr_t probe_page_addr_code(struct CPUState *cpu, uint64_t pc)
 }
 
 tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va)
+{
+    return va_to_ram(va);
+}
+
+tb_page_addr_t probe_page_addr_store(struct CPUState *cpu, uint64_t va)
 {
     return va_to_ram(va);
 }
@@ -364,7 +371,7 @@ void fault_window_close(struct CPUState *cpu)
         tb_page_addr_t ram = va_to_ram(cpu->smc_range[i].va);
         const struct PageDesc *pd = ram == TB_PAGE_ADDR_INVALID ? NULL : page_find(ram >> PAGE_SHIFT);
 
-        if (pd && pd->is_protected) {
+        if (hosted_page_traps(pd)) {
             protect(ram, PROT_READ);
         }
     }
@@ -467,6 +474,7 @@ void hosted_init(void)
     cpu0.vp_view[0] = cpu0.vp;
     cpu0.vp_view[1] = cpu0.vp;
     table_rw = map_twice(TABLE_ADDR, TABLE_SIZE, PROT_READ);
+    hosted_store_table = map_twice(HOSTED_STORE_TABLE, STORE_TABLE_SIZE, PROT_READ);
     cpu0.env.cpl = 3;
     cpu0.env.eflags = 2 | IF_MASK;
     cpu0.env.xcr0 = host_xcr0();

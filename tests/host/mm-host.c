@@ -60,6 +60,10 @@ void host_drop_root(hpa_t root)
     }
 }
 
+void mm_mapping_changed(void)
+{
+}
+
 void mm_alias_dropped(void)
 {
 }

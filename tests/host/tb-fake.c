@@ -8,6 +8,7 @@
 #include "dbt/data-imm.h"
 #include "dbt/host.h"
 #include "dbt/link-set.h"
+#include "dbt/store-table.h"
 
 struct fake fake;
 struct CPUState fake_cpu[2];
@@ -148,6 +149,13 @@ void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
 
 void store_site_linked(tb_page_addr_t first, tb_page_addr_t last)
 {
+}
+
+uint64_t *store_table_rw(bool user)
+{
+    static uint64_t table[2][STORE_TABLE_ENTRIES];
+
+    return table[user];
 }
 
 void jump_table_remove(struct TranslationBlock *tb)

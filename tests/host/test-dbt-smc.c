@@ -2,7 +2,7 @@
 /*
  * Random self-modifying programs, native against translated: alone, under a storm of timer interrupts, and interrupted after
  * every few host instructions; with pages that change state never, at the default rate, and at every opportunity; with every
- * store that misses made a hot site at once.
+ * store that misses made a hot site at once; with checks in front of all stores (smc = check) instead of protection.
  *
  * Usage: test-dbt-smc [programs [first number [size]]]; PRINT=1 disassembles what fails, or the one program asked for.
  */
@@ -19,6 +19,7 @@
 #include "dbt/store-site.h"
 #include "dbt/tb.h"
 #include "kernel/lib/log.h"
+#include "tests/host/hosted-check.h"
 #include "tests/host/smc-run.h"
 
 static unsigned programs = 600;
@@ -156,6 +157,33 @@ static void test_hot_sites(void **state)
     assert_true(hosted_cpu()->stat[STAT_store_site_armed] > armed);
 }
 
+/* No page is protected; every translated store is checked. */
+static int setup_check(void **state)
+{
+    setup_off(state);
+    hosted_check_stores(true);
+    return 0;
+}
+
+static int teardown_check(void **state)
+{
+    hosted_check_stores(false);
+    return teardown(state);
+}
+
+static void test_check(void **state)
+{
+    const uint64_t *stat = hosted_cpu()->stat;
+    uint64_t faults = stat[STAT_smc_fault], checks = stat[STAT_smc_check];
+
+    run(programs, first_number, (struct smc_storm){0, 0});
+    test_storm(state);
+    test_every(state);
+    printf("%llu checks met code\n", (unsigned long long)(stat[STAT_smc_check] - checks));
+    assert_int_equal(stat[STAT_smc_fault], faults);
+    assert_true(stat[STAT_smc_check] > checks);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_alone, setup_off, teardown),
@@ -165,7 +193,8 @@ int main(int argc, char **argv)
                                        cmocka_unit_test_setup_teardown(test_storm, setup_default, teardown),
                                        cmocka_unit_test_setup_teardown(test_transitions, setup_eager, teardown),
                                        cmocka_unit_test_setup_teardown(test_transitions, setup_brisk, teardown),
-                                       cmocka_unit_test_setup_teardown(test_hot_sites, setup_off, teardown)};
+                                       cmocka_unit_test_setup_teardown(test_hot_sites, setup_off, teardown),
+                                       cmocka_unit_test_setup_teardown(test_check, setup_check, teardown_check)};
 
     if (getenv("LOG")) {
         log_parse(getenv("LOG"), &log_mask);
