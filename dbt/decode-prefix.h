@@ -127,8 +127,10 @@ static inline int decode_prefixes(struct decoder *d)
             in->pfx |= PFX_REX;
             continue;
         }
-        in->rex = 0; /* a REX that is not last is ignored */
-        in->pfx &= ~PFX_REX;
+        if (unlikely(in->pfx & PFX_REX)) { /* one that is not last is ignored */
+            in->rex = 0;
+            in->pfx = (in->pfx & ~PFX_REX) | PFX_DEAD_REX;
+        }
         switch (class) {
         case BC_OSZ:
             in->pfx |= PFX_OSZ;

@@ -89,6 +89,7 @@ enum insn_enc { ENC_LEGACY, ENC_VEX, ENC_EVEX, ENC_XOP, ENC_3DNOW };
 #define PFX_REPNE 0x10 /* f2, as the last of f2/f3 */
 #define PFX_SEG   0x20 /* any segment prefix */
 #define PFX_REX   0x40 /* an effective REX */
+#define PFX_DEAD_REX 0x80 /* a REX that is ignored, because a legacy prefix follows it */
 
 struct insn {
     uint8_t len;         /* 1..15 */

@@ -174,7 +174,7 @@ void emit_loop(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
     if (exit_is_direct(s, next)) {
         align_rel32(s, insn->len + 1u);
     }
-    emit_bytes(&s->e, insn_bytes(s, i), insn->len - 1u);
+    emit_bytes(&s->e, insn_host_bytes(s, i), insn->len - 1u);
     emit8(&s->e, 5); /* over the jmp rel32 below */
     add_run(s, RUN_TAIL, 0, goff, 0);
     emit8(&s->e, 0xe9);

@@ -10,6 +10,12 @@
 
 /* The bytes of instruction i, in the page or in the copy of a crossing one. */
 const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i);
+/* The same as they are to be emitted; good until the next call. */
+const uint8_t *insn_clean_bytes(struct DisasContext *s, unsigned i);
+static inline const uint8_t *insn_host_bytes(struct DisasContext *s, unsigned i)
+{
+    return unlikely(s->insn[i].pfx & PFX_DEAD_REX) ? insn_clean_bytes(s, i) : insn_bytes(s, i);
+}
 /* cli, sti and pushf of the guest's kernel work on the virtual IF in the vCPU page without leaving the cache. */
 bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn);
 bool ends_block(const struct TranslationBlock *tb, const struct insn *insn);
@@ -22,6 +28,20 @@ void add_run(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t g
 void add_copy_run(struct DisasContext *s, uint32_t guest_off);
 uint64_t spill_addr(const struct DisasContext *s, unsigned reg);
 void emit_spill(struct DisasContext *s, unsigned reg);
+/*
+ * In front of a store that may fault. QEMU's TCG computes flags late, from the last operation's operands, and setcc m
+ * overwrites those before it stores: if the store faults, which it does more often here than in the guest's own view, the flags are
+ * wrong, and so is what is stored when it is redone. A cmovp that moves nothing has the flags computed before.
+ */
+static inline void emit_settle_flags(struct DisasContext *s, unsigned i)
+{
+    const struct insn *in = &s->insn[i];
+
+    if (unlikely(in->map == 1 && (in->opcode & 0xf0) == 0x90 && in->enc == ENC_LEGACY && in->is_mem)) {
+        add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
+        emit_bytes(&s->e, "\x48\x0f\x4a\xc0", 4); /* cmovp %rax, %rax */
+    }
+}
 /* int3: leave the cache with all registers in place. */
 void emit_exit_trap(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t goff);
 

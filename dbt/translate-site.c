@@ -63,7 +63,7 @@ static void emit_reload(struct DisasContext *s, unsigned reg)
 static uint32_t emit_plain(struct DisasContext *s, unsigned i)
 {
     add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
-    emit_bytes(&s->e, insn_bytes(s, i), s->insn[i].len);
+    emit_bytes(&s->e, insn_host_bytes(s, i), s->insn[i].len);
     add_run(s, RUN_TAIL, 0, s->insn_off[i], 0);
     emit_bytes(&s->e, "\xeb", 2);
     return s->e.len;
@@ -78,7 +78,7 @@ static void emit_const_site(struct DisasContext *s, unsigned i, uint32_t slot)
     emit_spill(s, reg);
     add_run(s, RUN_GLUE, 0, goff, BIT(reg));
     emit_load_slot(s, reg, slot);
-    emit_operand_at(&s->e, &s->insn[i], insn_bytes(s, i), reg);
+    emit_operand_at(&s->e, &s->insn[i], insn_host_bytes(s, i), reg);
     add_run(s, RUN_TAIL, 0, goff, BIT(reg));
     emit_reload(s, reg);
 }
@@ -99,7 +99,7 @@ static void emit_base_site(struct DisasContext *s, unsigned i, const struct stor
     end_here(s, ok);
     add_run(s, RUN_GLUE, 0, goff, BIT(R_ECX));
     emit_load_slot(s, R_ECX, slot + 1);
-    emit_operand_indexed(&s->e, in, insn_bytes(s, i), R_ECX);
+    emit_operand_indexed(&s->e, in, insn_host_bytes(s, i), R_ECX);
     add_run(s, RUN_TAIL, 0, goff, BIT(R_ECX));
     emit_reload(s, R_ECX);
     end_here(s, done);
@@ -129,7 +129,7 @@ static void emit_any_site(struct DisasContext *s, unsigned i, const struct store
     emit_rm(&s->e, 0x8d, reg, reg, R_ECX, 1, 0);
     emit_reload(s, R_ECX);
     add_run(s, RUN_GLUE, 0, goff, BIT(reg));
-    emit_operand_at(&s->e, in, insn_bytes(s, i), reg);
+    emit_operand_at(&s->e, in, insn_host_bytes(s, i), reg);
     add_run(s, RUN_TAIL, 0, goff, BIT(reg));
     emit_reload(s, reg);
     end_here(s, done);
@@ -148,12 +148,12 @@ bool emit_site_store(struct DisasContext *s, unsigned i)
     if (reg == R_NONE) {
         return false;
     }
+    uint64_t next = tb->pc + s->insn_off[i] + in->len;
+    if (site->kind == SITE_CONST && (in->is_rip_rel ? insn_rip_target(in, next) : (uint64_t)in->disp) != site->va) {
+        return false; /* the same bytes elsewhere: the slot speaks of another address */
+    }
+    emit_settle_flags(s, i);
     if (site->kind == SITE_CONST) {
-        uint64_t next = tb->pc + s->insn_off[i] + in->len;
-
-        if ((in->is_rip_rel ? insn_rip_target(in, next) : (uint64_t)in->disp) != site->va) {
-            return false; /* the same bytes elsewhere: the slot speaks of another address */
-        }
         emit_const_site(s, i, store_site_slot(site));
     } else if (site->kind == SITE_BASE) {
         emit_base_site(s, i, site);

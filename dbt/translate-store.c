@@ -141,7 +141,7 @@ static void emit_operand_store(struct DisasContext *s, unsigned i)
     emit_spill(s, scratch);
     add_run(s, RUN_GLUE, 0, goff, BIT(scratch));
     emit_load_alias(s, scratch);
-    emit_operand_at(&s->e, in, insn_bytes(s, i), scratch);
+    emit_operand_at(&s->e, in, insn_host_bytes(s, i), scratch);
     add_run(s, RUN_TAIL, 0, goff, BIT(scratch));
     emit_reload(s, scratch);
 }
@@ -277,7 +277,7 @@ static void emit_enter_store(struct DisasContext *s, unsigned i)
 static void emit_pointer_store(struct DisasContext *s, unsigned i)
 {
     const struct insn *in = &s->insn[i];
-    const uint8_t *bytes = insn_bytes(s, i);
+    const uint8_t *bytes = insn_host_bytes(s, i);
     uint32_t goff = s->insn_off[i];
     unsigned reg = store_pointer_reg(in);
 
@@ -318,7 +318,7 @@ static void emit_string_store(struct DisasContext *s, unsigned i)
         emit_load_abs(&s->e, R_ECX, vp_addr(s, offsetof(struct vcpu_page, alias_count)));
     }
     add_run(s, RUN_GLUE, RUN_STRING, goff, spilled);
-    emit_bytes(&s->e, insn_bytes(s, i), in->len);
+    emit_bytes(&s->e, insn_host_bytes(s, i), in->len);
     add_run(s, RUN_TAIL, 0, goff, spilled | BIT(R_EDX));
     emit_load_abs(&s->e, R_EDX, vp_addr(s, offsetof(struct vcpu_page, alias_back)));
     emit_add(&s->e, R_EDI, R_EDX);

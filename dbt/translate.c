@@ -79,10 +79,11 @@ static void emit_lea_constant(struct emit *e, const struct insn *insn, uint64_t 
 static void emit_copy(struct DisasContext *s, unsigned i)
 {
     const struct insn *insn = &s->insn[i];
-    const uint8_t *bytes = insn_bytes(s, i);
+    const uint8_t *bytes = insn_host_bytes(s, i);
     uint32_t goff = s->insn_off[i];
     uint64_t next = s->tb->pc + goff + insn->len;
 
+    emit_settle_flags(s, i);
     if (!insn->is_rip_rel) {
         add_copy_run(s, goff);
         emit_bytes(&s->e, bytes, insn->len);
@@ -114,7 +115,6 @@ void emit_exit_trap(struct DisasContext *s, enum run_kind kind, uint8_t arg, uin
     add_run(s, kind, arg, goff, 0);
     emit8(&s->e, 0xcc);
 }
-
 
 static void emit_insn(struct DisasContext *s, unsigned i)
 {

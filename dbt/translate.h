@@ -47,6 +47,7 @@ struct DisasContext {
     const uint8_t *page0;  /* bytes of the first page from tb->pc */
     uint32_t page0_avail;
     uint8_t cross[INSN_MAX_LEN + 1]; /* copy of a first instruction that crosses the page end */
+    uint8_t clean[INSN_MAX_LEN + 1]; /* insn_host_bytes() */
     uint8_t snapshot[TB_SELF_CHECK_BYTES]; /* page0 of a self-checking TB: what is compared is what was decoded */
     unsigned num_insns;
     unsigned nr_runs;

@@ -13,6 +13,36 @@ const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i)
     return s->tb->page_addr[1] != TB_PAGE_ADDR_INVALID ? s->cross : s->page0 + s->insn_off[i];
 }
 
+static bool is_legacy_prefix(uint8_t b)
+{
+    return b == 0x66 || b == 0x67 || b == 0xf0 || b == 0xf2 || b == 0xf3 || b == 0x64 || b == 0x65 || (b & 0xe7) == 0x26;
+}
+
+/*
+ * A REX in front of a legacy prefix is ignored, but not by every host: QEMU's TCG gives 48 3e bf an immediate of 8 bytes, which
+ * would swallow what was emitted behind it. It becomes another copy of the prefix, which changes nothing, not even the length.
+ */
+static void drop_dead_rex(uint8_t *bytes)
+{
+    unsigned n = 0;
+
+    while (is_legacy_prefix(bytes[n]) || (bytes[n] & 0xf0) == 0x40) {
+        n++;
+    }
+    while (n-- > 1) {
+        if ((bytes[n - 1] & 0xf0) == 0x40 && is_legacy_prefix(bytes[n])) {
+            bytes[n - 1] = bytes[n];
+        }
+    }
+}
+
+const uint8_t *insn_clean_bytes(struct DisasContext *s, unsigned i)
+{
+    memcpy(s->clean, insn_bytes(s, i), s->insn[i].len);
+    drop_dead_rex(s->clean);
+    return s->clean;
+}
+
 /* Sensitive instructions that behave in ring 3 as the guest expects, because their state is mirrored in the hardware. */
 static bool sens_runs_natively(const struct CPUState *cpu, enum insn_sens sens)
 {

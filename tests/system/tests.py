@@ -79,8 +79,10 @@ NATIVE_SKIP = {
     "debug-regs": "write-exact,access-exact,address-is-aligned,strings,many-at-once,single-step-too,general-detect,"
                   "data-beside-code,breakpoint-is-patched",
     "exceptions": "non-canonical-stack,invalid-opcode-strict,gate-privilege,system-state-strict",
+    "hostile": "ignored-rex",
     "page-fault": "reserved-bits",
     "rip-relative": "double-shift-imm",
+    "smc-store-forms": "seta",
     "smc-rep-string": "stosb-itself,movsb-itself,page-over-itself,completes",
     "user-mode": "time-stamp-written",
     "smc-straddle-rmw": "add,lock-add,xadd,lock-xadd,xchg,lock-cmpxchg,lock-btc,inc-neg,adc",

@@ -14,6 +14,7 @@ static uint64_t low16(uint64_t old, uint64_t v) { return (old & ~0xffffull) | (v
 static uint64_t low32(uint64_t old, uint64_t v) { return (old & ~0xffffffffull) | (uint32_t)v; }
 static uint64_t imm8(uint64_t old, uint64_t v) { return (old & ~0xffull) | 0x5a; }
 static uint64_t one(uint64_t old, uint64_t v) { return (old & ~0xffull) | 1; }
+static uint64_t zero(uint64_t old, uint64_t v) { return old & ~0xffull; }
 static uint64_t repeated(uint64_t old, uint64_t v) { return (v & 0xff) * 0x0101010101010101ull; }
 static uint64_t sum(uint64_t old, uint64_t v) { return old + v; }
 static uint64_t difference(uint64_t old, uint64_t v) { return old - v; }
@@ -59,6 +60,7 @@ static uint64_t bit_set(uint64_t old, uint64_t v) { return old | 1ull << (v & 63
     X(cmpxchg8b, whole) \
     X(cmpxchg16b, whole) \
     X(setz, one) \
+    X(seta, zero) \
     X(bts_far, bit_set) \
     X(movq_xmm, whole) \
     X(movups, whole) \
