@@ -116,12 +116,32 @@ void emit_exit_trap(struct DisasContext *s, enum run_kind kind, uint8_t arg, uin
     emit8(&s->e, 0xcc);
 }
 
+/*
+ * QEMU 7.2 as the CPU computes the flags of cmpxchg8b and cmpxchg16b from those of the last block that it ended, not from the last instruction's:
+ * all but ZF are garbage until they are written again, DF included, and an exit meanwhile makes that DF real. A jump to
+ * the next instruction ends QEMU's block; other CPUs hardly notice it.
+ */
+static void emit_block_end_of_qemu(struct DisasContext *s, unsigned i)
+{
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
+    emit_bytes(&s->e, "\xeb\x00", 2);
+}
+
+static bool is_wide_cmpxchg(const struct insn *insn)
+{
+    return insn->kind == INSN_COPY && insn->enc == ENC_LEGACY && insn->map == 1 && insn->opcode == 0xc7 && insn->is_mem &&
+           (insn->modrm >> 3 & 7) == 1;
+}
+
 static void emit_insn(struct DisasContext *s, unsigned i)
 {
     const struct insn *insn = &s->insn[i];
     uint64_t next = s->tb->pc + s->insn_off[i] + insn->len;
     uint64_t target = next + (uint64_t)insn->imm;
 
+    if (unlikely(is_wide_cmpxchg(insn))) {
+        emit_block_end_of_qemu(s, i);
+    }
     if (s->tb->cflags & CF_ALIAS && emit_alias_store(s, i)) {
         return;
     }
