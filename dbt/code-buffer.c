@@ -247,15 +247,16 @@ const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb)
     return (const uint8_t *)(cb.runs + tb->search_off + tb->search_len);
 }
 
-/* The rel32 field of a direct exit: one store of 4 bytes, and only if it changes anything. */
+/* The rel32 field of a direct exit, which lies in one quadword: one store, and only if it changes anything. */
 static void patch_rel32(struct TranslationBlock *tb, int n, uint64_t addr)
 {
     uint64_t at = tb->tc.ptr + tb->jmp_insn_offset[n];
-    int32_t *field = (int32_t *)(cb.r.code_rw + (at - cb.r.code_exec));
-    int32_t rel = (int32_t)(addr - (at + 4));
+    uint64_t *word = (uint64_t *)(cb.r.code_rw + ((at - cb.r.code_exec) & ~7ull));
+    unsigned shift = 8 * (at & 7);
+    uint64_t v = (*word & ~(0xffffffffull << shift)) | (uint64_t)(uint32_t)(addr - (at + 4)) << shift;
 
-    if (*field != rel) {
-        __atomic_store_n(field, rel, __ATOMIC_RELEASE);
+    if (*word != v) {
+        __atomic_store_n(word, v, __ATOMIC_RELEASE);
     }
 }
 

@@ -156,6 +156,19 @@ struct insn {
  */
 int insn_decode(struct insn *insn, const uint8_t *bytes, size_t avail);
 
+/* cmpxchg8b or cmpxchg16b. */
+static inline bool insn_is_wide_cmpxchg(const struct insn *insn)
+{
+    return insn->opcode == 0xc7 && insn->map == 1 && insn->is_mem && (insn->modrm >> 3 & 7) == 1 && insn->kind == INSN_COPY &&
+           insn->enc == ENC_LEGACY;
+}
+
+/*
+ * The length of a plain instruction: INSN_COPY for insn_decode() as well, with no other prefixes than one 66 and one REX, and no
+ * operand relative to RIP. 0 if it is not, or may not be: ask insn_decode(). Several times as fast.
+ */
+unsigned insn_plain_length(const uint8_t *bytes, size_t avail);
+
 /* Mnemonic of the decoded row, lower case, e.g. "mov", "vpaddd"; never NULL. */
 const char *insn_name(const struct insn *insn);
 

@@ -59,6 +59,11 @@ static unsigned tb_hash_func(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags
     return h >> (64 - htable.bits);
 }
 
+void tb_htable_prefetch(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags)
+{
+    __builtin_prefetch(&htable.bucket[tb_hash_func(phys_pc, pc, flags, cflags)], 1);
+}
+
 static struct TranslationBlock **tb_bucket(const struct TranslationBlock *tb)
 {
     return &htable.bucket[tb_hash_func(tb->page_addr[0], tb->pc, tb->flags, tb_cflags(tb))];

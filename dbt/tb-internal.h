@@ -12,6 +12,9 @@
 
 /* ---- tagged links ---- */
 
+#define TB_LINK_MASK (TB_MAX_JMP - 1)
+_Static_assert(!(TB_MAX_JMP & TB_LINK_MASK) && TB_MAX_JMP <= _Alignof(struct TranslationBlock), "n fits below a TB's address");
+
 static inline uintptr_t tb_link(const struct TranslationBlock *tb, unsigned n)
 {
     return (uintptr_t)tb | n;
@@ -19,12 +22,12 @@ static inline uintptr_t tb_link(const struct TranslationBlock *tb, unsigned n)
 
 static inline struct TranslationBlock *tb_of_link(uintptr_t link)
 {
-    return (struct TranslationBlock *)(link & ~(uintptr_t)1);
+    return (struct TranslationBlock *)(link & ~(uintptr_t)TB_LINK_MASK);
 }
 
 static inline unsigned n_of_link(uintptr_t link)
 {
-    return link & 1;
+    return link & TB_LINK_MASK;
 }
 
 /* Where the page list goes on after `link`. */

@@ -26,7 +26,9 @@ static struct cross_page_log {
 
 unsigned tb_cross_page_limit = TB_CROSS_PAGE_LOG;
 
-/* Of exit n in jmp_logged: bits 0 and 1 for one log, 2 and 3 for the other. The byte has two locks, hence atomics. */
+_Static_assert(2 * TB_MAX_JMP <= 8 * sizeof(((struct TranslationBlock *)0)->jmp_logged), "a bit for each exit and log");
+
+/* Of exit n in jmp_logged: the low bits for one log, the high ones for the other. The byte has two locks, hence atomics. */
 static uint8_t logged_bit(const struct cross_page_log *log, unsigned n)
 {
     return (uint8_t)(1u << (n + TB_MAX_JMP * (unsigned)(log - cross_page)));

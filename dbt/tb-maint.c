@@ -214,8 +214,9 @@ static void do_tb_phys_invalidate(struct CPUState *cpu, struct TranslationBlock 
         tb_page_remove(page_find(page_index(tb->page_addr[n])), tb, n, hint);
     }
     tb_jmp_cache_remove(tb);
-    tb_remove_from_jmp_list(tb, 0);
-    tb_remove_from_jmp_list(tb, 1);
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        tb_remove_from_jmp_list(tb, n);
+    }
     tb_jmp_unlink(tb);
     link_jmp_kill(tb);
     cpu = stat_cpu(cpu);

@@ -30,7 +30,7 @@ typedef ram_addr_t tb_page_addr_t; /* offset in guest RAM; in the hosted build o
 
 #define TB_MAX_INSNS 64u
 #define TB_MAX_HOLES 4u
-#define TB_MAX_JMP   2u
+#define TB_MAX_JMP   4u /* exits: a conditional jump amid the block has one, the last instruction up to two */
 
 /* Bytes that a TB loads when it is executed: a write to nothing else hits it not. Only in a TB of one page; ascending. */
 struct tb_hole {
@@ -39,49 +39,50 @@ struct tb_hole {
 };
 
 /*
- * A tagged TB pointer, (uintptr_t)tb | n: which of the pointed-to TB's links (page 0/1, jump 0/1) continues the list.
+ * A tagged TB pointer, (uintptr_t)tb | n: which of the pointed-to TB's links (page 0/1, jump 0 to 3) continues the list.
  * For jmp_dest, bit 0 means "being unlinked, do not chain".
  */
 struct TranslationBlock {
     uint64_t pc;              /* guest virtual address of the first byte */
     uint32_t flags;           /* HF_* */
     uint32_t cflags;          /* CF_*; written under jmp_lock, read atomically */
-    uint16_t size;            /* guest bytes, at least 1 */
-    uint16_t icount;          /* guest instructions */
-    struct {
+    struct __attribute__((packed, aligned(4))) {
         uint64_t ptr;         /* address in the code cache where translated code is entered */
         uint32_t size;        /* host bytes */
     } tc;
+    uint16_t size;            /* guest bytes, at least 1 */
+    uint16_t icount;          /* guest instructions */
     uint64_t pad;             /* landing pad for inline look-ups (jump-table.c), 0 = none yet */
     uint32_t search_off;      /* per-instruction table in the search buffer (translate.h), then the guest bytes (tb_guest_bytes) */
-    uint32_t search_len;
+    uint16_t search_len;
     uint16_t body_off;        /* host offset of the first guest instruction: behind a check (of its bytes; of the store of a single
                                  instruction), if there is one */
-    uint8_t self_check;       /* bit n: its bytes on page n are compared with memory at every entry (page-state.h) */
-    uint8_t nr_holes;
     struct tb_hole hole[TB_MAX_HOLES];
 
     struct TranslationBlock *hash_next; /* tb_htable bucket; valid while the TB is in the table */
-    bool hashed;
-    bool global;              /* page 0 is mapped global: survives flushes that leave global pages alone */
 
     uintptr_t page_next[2];   /* lock: that page's PageDesc.lock */
     tb_page_addr_t page_addr[2]; /* page-aligned addr of page 0 plus offset is not kept: see tb_page_start(); [1] may be
                                     TB_PAGE_ADDR_INVALID. page_addr[0] is the exact address of the first byte. */
 
+    uint8_t self_check;       /* bit n: its bytes on page n are compared with memory at every entry (page-state.h) */
+    uint8_t nr_holes;
+    bool hashed;
+    bool global;              /* page 0 is mapped global: survives flushes that leave global pages alone */
     struct spinlock jmp_lock; /* protects jmp_list_head and incoming jumps; order: page locks, then jmp_lock */
     uintptr_t jmp_list_head;  /* incoming: tagged (TB, n) */
     uintptr_t jmp_list_next[TB_MAX_JMP];
     uintptr_t jmp_dest[TB_MAX_JMP];        /* outgoing: TB or 0; bit 0 as above */
-    uint32_t jmp_reset_offset[TB_MAX_JMP]; /* offset from tc.ptr of exit n's stub; TB_JMP_OFFSET_INVALID = no such exit */
-    uint32_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
+    uint16_t jmp_reset_offset[TB_MAX_JMP]; /* offset from tc.ptr of exit n's stub; TB_JMP_OFFSET_INVALID = no such exit */
+    uint16_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
     uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h); JMP_SLOT_LINK: in the link sets */
     uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
     uint32_t link_head;                    /* jumps of link sets that lead here (link-jmp.c) */
     uint16_t table_sets;                   /* bit per link set whose look-up table may lead here */
     uint8_t jmp_logged;                    /* which exits are in which cross-page log (tb-jmp.c) */
 } __attribute__((aligned(64)));
-#define TB_JMP_OFFSET_INVALID 0xffffffffu
+_Static_assert(sizeof(struct TranslationBlock) == 256, "memory: 256 bytes for each block");
+#define TB_JMP_OFFSET_INVALID 0xffffu
 #define JMP_SLOT_LINK 0x80000000u
 
 /*
@@ -132,6 +133,8 @@ struct PageDesc *page_find(tb_page_addr_t index);
 /* index = address >> PAGE_SHIFT. With alloc, NULL means out of memory. Lock-free insertion by compare-and-swap. */
 struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc);
 
+/* A TB with this key is about to be made and linked. */
+void tb_htable_prefetch(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags);
 /* Look up by key; NULL if absent. phys_pc is the ram address of the first byte; *phys_page2 resolves the second page of a
  * crossing TB lazily through tb_phys_page2() and compares it with page_addr[1]. */
 struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_page_addr_t phys_pc, uint32_t flags,

@@ -179,6 +179,7 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
         out_of_memory(cpu);
         return NULL;
     }
+    tb_htable_prefetch(phys_pc, pc, flags, cflags);
     struct TranslationBlock *tb = tb_alloc(cpu);
     if (!tb) {
         out_of_memory(cpu);

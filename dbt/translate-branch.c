@@ -5,15 +5,22 @@
  * A block, with its exits (every int3 is a recorded exit):
  *
  *     body ...                      copied and re-addressed instructions
- *     jcc   taken                   -> L1, or straight to the chained TB (patchable rel32)
+ *     jcc   taken                   -> L0, or straight to the chained TB (patchable rel32)
+ *     body ...                      not taken: the block goes on
+ *     jcc   taken                   -> L2, or straight to the chained TB
  *     jmp   *slot[1](%rip)          -> fall-through TB once chained; until then to S1
- *     L1: jmp *slot[0](%rip)        -> taken TB once chained; until then to S0
+ *     L0: jmp *slot[0](%rip)        -> taken TB once chained; until then to S0
+ *     L2: jmp *slot[2](%rip)
  *     S0: int3
  *     S1: int3
+ *     S2: int3
+ *
+ * Exits are numbered in the order in which they are given out (new_exit()).
  */
 #include "dbt/translate-emit.h"
 
 #include "dbt/link-set.h"
+#include "kernel/lib/log.h"
 
 /* ---- direct exits ---- */
 
@@ -49,27 +56,38 @@ static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
     return target == tb->pc || (dest && dest->pc == target && dest->flags == tb->flags);
 }
 
-/* Pad so that the rel32 after an opcode of `opcode_len` bytes is aligned: it will be patched by one atomic store. */
+/* Pad so that the rel32 after an opcode of `opcode_len` bytes lies in one aligned quadword: it will be patched by one store, which is
+ * atomic then (SDM vol. 3 8.1.1). */
 static void align_rel32(struct DisasContext *s, unsigned opcode_len)
 {
     static const char nop[3][4] = {"\x90", "\x66\x90", "\x0f\x1f\x00"};
-    unsigned pad = -(unsigned)(s->e.base + s->e.len + opcode_len) & 3;
+    unsigned at = (unsigned)(s->e.base + s->e.len + opcode_len) & 7;
 
-    if (pad) {
-        emit_bytes(&s->e, nop[pad - 1], pad);
+    if (at > 4) {
+        emit_bytes(&s->e, nop[7 - at], 8 - at);
     }
 }
 
-static void emit_exit_stub(struct DisasContext *s, int n, uint32_t goff)
+static int new_exit(struct DisasContext *s, uint64_t target, uint32_t goff)
 {
-    s->tb->jmp_reset_offset[n] = s->e.len;
-    emit_exit_trap(s, RUN_EXIT_JMP, n, goff);
+    unsigned n = s->nr_exits++;
+
+    ASSERT(n < TB_MAX_JMP);
+    s->tb->jmp_target_pc[n] = target;
+    s->exit[n].insn_at = 0;
+    s->exit[n].goff = (uint16_t)goff;
+    return (int)n;
+}
+
+static void emit_exit_stub(struct DisasContext *s, int n)
+{
+    s->tb->jmp_reset_offset[n] = (uint16_t)s->e.len;
+    emit_exit_trap(s, RUN_EXIT_JMP, (uint8_t)n, s->exit[n].goff);
 }
 
 void emit_exit_again(struct DisasContext *s, uint32_t goff)
 {
-    s->tb->jmp_target_pc[1] = s->tb->pc + goff;
-    emit_exit_stub(s, 1, goff);
+    emit_exit_stub(s, new_exit(s, s->tb->pc + goff, goff));
 }
 
 /* Fill in the rel32 at `at` so that it leads to the present emission point. */
@@ -82,9 +100,12 @@ static void patch_here(struct DisasContext *s, uint32_t at)
     }
 }
 
+/* Here begins, off the hot path, exit n to target, which a rel32 emitted before leads to. */
 static void emit_slot_jump(struct DisasContext *s, int n, uint64_t target)
 {
-    if (exit_needs_link(s, target)) {
+    if (!may_chain(s)) {
+        emit_exit_stub(s, n);
+    } else if (exit_needs_link(s, target)) {
         s->tb->jmp_slot[n] = s->next_link | JMP_SLOT_LINK;
         emit_jmp_slot(&s->e, s->region->links_exec + s->next_link++ * 8ull);
     } else {
@@ -93,49 +114,53 @@ static void emit_slot_jump(struct DisasContext *s, int n, uint64_t target)
     }
 }
 
-/*
- * Exit n to guest address target; the jump to it has been emitted with a rel32 at insn_at (or insn_at = 0: falls in here).
- * Emits the slot jump unless the rel32 itself is chained, and queues the stub.
- */
-static void emit_exit(struct DisasContext *s, int n, uint64_t target, uint32_t insn_at, uint32_t goff)
+/* An exit that is fallen into. */
+static void emit_exit(struct DisasContext *s, uint64_t target, uint32_t goff)
 {
-    struct TranslationBlock *tb = s->tb;
+    int n = new_exit(s, target, goff);
 
-    tb->jmp_target_pc[n] = target;
-    if (exit_is_direct(s, target)) {
-        if (!insn_at) {
-            align_rel32(s, 1);
-            emit8(&s->e, 0xe9);
-            insn_at = s->e.len;
-            emit32(&s->e, 0);
-        }
-        tb->jmp_insn_offset[n] = insn_at;
-    } else {
-        if (insn_at) {
-            patch_here(s, insn_at);
-        }
-        if (may_chain(s)) {
-            emit_slot_jump(s, n, target);
-        }
+    if (!exit_is_direct(s, target)) {
+        emit_slot_jump(s, n, target);
+        return;
     }
-    if (!may_chain(s)) {
-        emit_exit_stub(s, n, goff);
-    }
+    align_rel32(s, 1);
+    emit8(&s->e, 0xe9);
+    s->tb->jmp_insn_offset[n] = (uint16_t)s->e.len;
+    emit32(&s->e, 0);
 }
 
-/* The stubs that unchained exits lead to; emitted last, off the hot path. */
-static void emit_exit_stubs(struct DisasContext *s, uint32_t goff)
+/* An exit that a rel32 leads to, which is emitted here: it is chained itself, or leads to what emit_far_exits() adds. */
+static void emit_exit_rel32(struct DisasContext *s, uint64_t target, uint32_t goff)
+{
+    int n = new_exit(s, target, goff);
+
+    if (exit_is_direct(s, target)) {
+        s->tb->jmp_insn_offset[n] = (uint16_t)s->e.len;
+    } else {
+        s->exit[n].insn_at = s->e.len;
+    }
+    emit32(&s->e, 0);
+}
+
+void emit_far_exits(struct DisasContext *s)
 {
     struct TranslationBlock *tb = s->tb;
 
-    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+    for (unsigned n = 0; n < s->nr_exits; n++) {
+        if (s->exit[n].insn_at) {
+            patch_here(s, s->exit[n].insn_at);
+            add_run(s, RUN_GLUE, 0, s->exit[n].goff, 0);
+            emit_slot_jump(s, (int)n, tb->jmp_target_pc[n]);
+        }
+    }
+    for (unsigned n = 0; n < s->nr_exits; n++) {
         bool direct = tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID;
 
         if (direct || tb->jmp_slot[n]) {
             if (direct) {
                 patch_here(s, tb->jmp_insn_offset[n]);
             }
-            emit_exit_stub(s, n, goff);
+            emit_exit_stub(s, (int)n);
         }
     }
 }
@@ -143,8 +168,7 @@ static void emit_exit_stubs(struct DisasContext *s, uint32_t goff)
 void emit_jmp_insn(struct DisasContext *s, unsigned i, uint64_t target)
 {
     add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
-    emit_exit(s, 0, target, 0, s->insn_off[i]);
-    emit_exit_stubs(s, s->insn_off[i]);
+    emit_exit(s, target, s->insn_off[i]);
 }
 
 void emit_jcc(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target)
@@ -157,11 +181,10 @@ void emit_jcc(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target
     }
     emit8(&s->e, 0x0f);
     emit8(&s->e, 0x80 | s->insn[i].cond);
-    uint32_t at = s->e.len;
-    emit32(&s->e, 0);
-    emit_exit(s, 1, next, 0, goff);
-    emit_exit(s, 0, target, at, goff);
-    emit_exit_stubs(s, goff);
+    emit_exit_rel32(s, target, goff);
+    if (i + 1 == s->num_insns) {
+        emit_exit(s, next, goff);
+    }
 }
 
 /* loop/loope/loopne/jrcxz have an 8-bit displacement only: they jump over the fall-through exit's jump. */
@@ -178,11 +201,8 @@ void emit_loop(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
     emit8(&s->e, 5); /* over the jmp rel32 below */
     add_run(s, RUN_TAIL, 0, goff, 0);
     emit8(&s->e, 0xe9);
-    uint32_t fall_at = s->e.len;
-    emit32(&s->e, 0);
-    emit_exit(s, 0, target, 0, goff);
-    emit_exit(s, 1, next, fall_at, goff);
-    emit_exit_stubs(s, goff);
+    emit_exit_rel32(s, next, goff);
+    emit_exit(s, target, goff);
 }
 
 /* ---- calls, returns, indirect branches ---- */
@@ -211,8 +231,7 @@ void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
         emit_push_return(s, next);
         add_run(s, RUN_TAIL, 0, goff, 0);
     }
-    emit_exit(s, 0, target, 0, goff);
-    emit_exit_stubs(s, goff);
+    emit_exit(s, target, goff);
 }
 
 /* Guest target in rcx, guest rcx and rdx spilled: look it up inline, or leave. */
@@ -306,12 +325,14 @@ void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next)
 void emit_fall_through(struct DisasContext *s, uint32_t goff)
 {
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
-    emit_exit(s, 0, s->tb->pc + goff, 0, goff);
-    emit_exit_stubs(s, goff);
+    emit_exit(s, s->tb->pc + goff, goff);
 }
 
-void reset_exits(struct TranslationBlock *tb)
+void reset_exits(struct DisasContext *s)
 {
+    struct TranslationBlock *tb = s->tb;
+
+    s->nr_exits = 0;
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
         tb->jmp_reset_offset[n] = TB_JMP_OFFSET_INVALID;
         tb->jmp_insn_offset[n] = TB_JMP_OFFSET_INVALID;

@@ -54,13 +54,15 @@ void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
 void emit_ret(struct DisasContext *s, unsigned i);
 /* jmp r/m, call r/m */
 void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next);
+/* Last, off the hot path: the exits that conditional jumps lead to, and the stubs that unchained exits lead to. */
+void emit_far_exits(struct DisasContext *s);
 /* The exit of a block that ends without a branch, at guest offset goff. */
 void emit_fall_through(struct DisasContext *s, uint32_t goff);
-void reset_exits(struct TranslationBlock *tb);
+void reset_exits(struct DisasContext *s);
 
 /* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx and rdx still hold, or only rcx is spilled and gone. */
 void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next);
-/* An exit 1 here, to the same instruction, for a block of one instruction that is never chained. */
+/* An exit here, to the same instruction, for a block of one instruction that is never chained. */
 void emit_exit_again(struct DisasContext *s, uint32_t goff);
 
 /* ---- translate-store.c ---- */

@@ -127,19 +127,13 @@ static void emit_block_end_of_qemu(struct DisasContext *s, unsigned i)
     emit_bytes(&s->e, "\xeb\x00", 2);
 }
 
-static bool is_wide_cmpxchg(const struct insn *insn)
-{
-    return insn->kind == INSN_COPY && insn->enc == ENC_LEGACY && insn->map == 1 && insn->opcode == 0xc7 && insn->is_mem &&
-           (insn->modrm >> 3 & 7) == 1;
-}
-
 static void emit_insn(struct DisasContext *s, unsigned i)
 {
     const struct insn *insn = &s->insn[i];
     uint64_t next = s->tb->pc + s->insn_off[i] + insn->len;
     uint64_t target = next + (uint64_t)insn->imm;
 
-    if (unlikely(is_wide_cmpxchg(insn))) {
+    if (unlikely(insn_is_wide_cmpxchg(insn))) {
         emit_block_end_of_qemu(s, i);
     }
     if (s->tb->cflags & CF_ALIAS && emit_alias_store(s, i)) {
@@ -193,7 +187,7 @@ int translator_emit(struct DisasContext *s)
     s->e.overflow = false;
     s->nr_runs = 0;
     s->shadow = false;
-    reset_exits(tb);
+    reset_exits(s);
     tb->size = s->insn_off[last] + s->insn[last].len;
     tb->icount = s->num_insns;
     find_holes(s);
@@ -208,6 +202,7 @@ int translator_emit(struct DisasContext *s)
     if (!ends_block(tb, &s->insn[last])) {
         emit_fall_through(s, tb->size);
     }
+    emit_far_exits(s);
     if (s->e.overflow) {
         s->num_insns = (s->num_insns + 1) / 2;
         s->next_slot = first_slot;

@@ -55,6 +55,11 @@ struct DisasContext {
     uint32_t next_slot;    /* next free data slot */
     uint32_t next_link;    /* next free slot of the link sets */
     uint32_t slot_limit;
+    unsigned nr_exits;     /* of tb's, given out so far */
+    struct {
+        uint32_t insn_at;  /* offset of the rel32 that leads to it from before; 0 = none */
+        uint16_t goff;     /* guest instruction that it belongs to */
+    } exit[TB_MAX_JMP];
     uint64_t miss_stub;    /* common tail of indirect branches whose look-up missed */
     struct insn insn[TB_MAX_INSNS];
     uint16_t insn_off[TB_MAX_INSNS];
@@ -62,8 +67,8 @@ struct DisasContext {
     struct emit e;
 };
 
-/* Slots a TB may use at most: two exits, one literal. */
-#define TB_MAX_SLOTS 4
+/* Slots a TB may use at most: its exits, one literal. */
+#define TB_MAX_SLOTS (TB_MAX_JMP + 1)
 
 /*
  * Pass 1: decode from the guest's bytes (the page is protected already). Sets tb->size and icount. Returns 0, or -EFAULT

@@ -4,9 +4,12 @@
  * page end. Every page's bytes are read only after the page has been write-protected. Emits nothing.
  */
 #include "dbt/host.h"
+#include "dbt/link-set.h"
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
 #include "dbt/translate-emit.h"
 #include "kernel/lib/errno.h"
+#include "kernel/lib/log.h"
 
 const uint8_t *insn_bytes(const struct DisasContext *s, unsigned i)
 {
@@ -81,6 +84,25 @@ bool ends_block(const struct TranslationBlock *tb, const struct insn *insn)
     return insn->kind != INSN_COPY && !sens_is_inline(tb, insn);
 }
 
+/* Will more be asked of the instructions than how long they are and whether they are copied? */
+static bool wants_operands(const struct TranslationBlock *tb)
+{
+    const struct PageDesc *pd = page_find(tb->page_addr[0] >> PAGE_SHIFT);
+
+    return tb->cflags || tb->self_check || smc_policy.check || store_sites_hot || !pd || pd->state.data_imm || log_mask & LOG_ASM;
+}
+
+/* What is known of a plain instruction. */
+static void set_plain(struct insn *insn, unsigned len)
+{
+    insn->len = (uint8_t)len;
+    insn->kind = INSN_COPY;
+    insn->is_rip_rel = insn->is_mem = false;
+    insn->pfx = 0;
+    insn->enc = ENC_LEGACY;
+    insn->imm = 0;
+}
+
 /* The first instruction runs over the page end: bring in the second page, protected before its bytes are read. */
 static int decode_crossing(struct DisasContext *s)
 {
@@ -103,10 +125,27 @@ static int decode_crossing(struct DisasContext *s)
     return 0;
 }
 
+/*
+ * Does the block go on behind a conditional jump, at guest offset off, having passed `passed` of them? Not taken, such a jump costs
+ * nothing then. Where a block is known to begin there, it is jumped to: most of what was translated twice would not be run twice.
+ */
+static bool goes_on(const struct DisasContext *s, uint32_t off, unsigned passed)
+{
+    const struct TranslationBlock *tb = s->tb;
+    uint64_t next = tb->pc + off;
+
+    if (passed >= TB_MAX_JMP - 2 || tb->self_check || tb->cflags & (CF_COUNT_MASK | CF_NO_GOTO_TB)) {
+        return false;
+    }
+    const struct TranslationBlock *known = *tb_jmp_cache_slot(s->cpu, next, tb->flags);
+    return !(known && known->pc == next && known->flags == tb->flags && !tb_cflags(known));
+}
+
 int translator_decode(struct DisasContext *s)
 {
     struct TranslationBlock *tb = s->tb;
-    unsigned max = tb->cflags & CF_COUNT_MASK;
+    unsigned max = tb->cflags & CF_COUNT_MASK, passed = 0, plain;
+    bool all = wants_operands(tb);
     uint32_t off = 0;
     unsigned n = 0;
 
@@ -121,6 +160,12 @@ int translator_decode(struct DisasContext *s)
         struct insn *insn = &s->insn[n];
         uint32_t avail = s->page0_avail - off;
 
+        if (!all && (plain = insn_plain_length(s->page0 + off, avail)) != 0) {
+            set_plain(insn, plain);
+            s->insn_off[n++] = (uint16_t)off;
+            off += plain;
+            continue;
+        }
         if (insn_decode(insn, s->page0 + off, MIN(avail, INSN_MAX_LEN)) == DECODE_TRUNCATED) {
             if (n > 0) {
                 break;
@@ -136,7 +181,9 @@ int translator_decode(struct DisasContext *s)
         }
         s->insn_off[n++] = off;
         off += insn->len;
-        if (ends_block(tb, insn) || (tb->self_check && insn_may_store(insn))) {
+        if (insn->kind == INSN_JCC && goes_on(s, off, passed)) {
+            passed++;
+        } else if (ends_block(tb, insn) || (tb->self_check && insn_may_store(insn))) {
             break; /* what follows a store is looked at again before it runs */
         }
     }

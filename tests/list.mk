@@ -4,7 +4,7 @@ include tests/suites/list.mk
 
 tb-maint-objs := dbt/tb-maint.o dbt/page-desc.o dbt/tb-hash.o dbt/tb-jmp.o dbt/tb-check.o dbt/page-state.o dbt/data-imm.o \
                  dbt/link-set.o dbt/link-jmp.o dbt/link-check.o dbt/store-table.o \
-                 dbt/decode.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
+                 dbt/decode.o dbt/decode-plain.o dbt/decode-table.o tests/host/tb-fake.o tests/host/log.o
 host-tests += test-tb test-tb-inval test-tb-smp test-tb-model test-page-state
 test-page-state-objs := tests/host/test-page-state.o $(tb-maint-objs)
 test-tb-objs := tests/host/test-tb.o $(tb-maint-objs)
@@ -64,7 +64,7 @@ test-vdev-fuzz-objs := tests/host/test-vdev-fuzz.o $(vdev-objs) tests/host/log.o
 
 # the guest CPU: kernel/vcpu/ alone, on flat memory
 vcpu-test-objs := $(filter kernel/vcpu/%,$(kernel-objs)) tests/host/vcpu-env.o tests/host/log.o \
-                  dbt/decode.o dbt/decode-table.o dbt/disas.o dbt/x87-image.o
+                  dbt/decode.o dbt/decode-plain.o dbt/decode-table.o dbt/disas.o dbt/x87-image.o
 vcpu-tests := $(addprefix test-vcpu-,int far seg io cpuid sys misc)
 host-tests += $(vcpu-tests)
 $(foreach t,$(vcpu-tests),$(eval $(t)-objs := tests/host/$(t).o $(vcpu-test-objs)))
@@ -86,7 +86,7 @@ test-load-objs := tests/host/test-load.o tests/host/sample-files.o kernel/load.o
                   kernel/lib/elf.o kernel/lib/bzimage.o
 
 # the decoder: unit tests, and against Zydis and Capstone (decode-diff without arguments samples all encodings)
-decode-objs := dbt/decode.o dbt/decode-table.o dbt/disas.o dbt/access.o
+decode-objs := dbt/decode.o dbt/decode-plain.o dbt/decode-table.o dbt/disas.o dbt/access.o
 host-tests += test-decode decode-diff
 test-decode-objs := tests/host/test-decode.o $(decode-objs)
 decode-diff-objs := tests/host/decode-diff.o tests/host/decode-compare.o tests/host/decode-explained.o $(decode-objs)

@@ -23,6 +23,7 @@ const char *const diff_names[DIFF_KINDS] = {
     [DIFF_FLAGS] = "flags",
     [DIFF_VECTOR] = "vector",
     [DIFF_TRUNCATION] = "truncation",
+    [DIFF_PLAIN] = "plain",
     [DIFF_CAPSTONE_LENGTH] = "capstone-length",
     [DIFF_CAPSTONE_INVALID] = "capstone-rejects",
     [DIFF_CAPSTONE_VALID] = "capstone-accepts",

@@ -25,7 +25,7 @@
 static ZydisDecoder zydis;
 static csh capstone;
 static cs_insn *cs_out;
-static unsigned long compared, valid_both, unexplained, by_kind[DIFF_KINDS];
+static unsigned long compared, valid_both, plain_seen, unexplained, by_kind[DIFF_KINDS];
 /* One example for each row (or Zydis mnemonic, if we see no instruction) and kind, MAX_PRINTED in
  * all. */
 static bool was_printed[8192][DIFF_KINDS];
@@ -86,6 +86,12 @@ static unsigned check(const uint8_t *bytes, size_t avail)
     compared++;
     valid_both += !v.err && v.z_valid;
     diffs = compare_views(&v, detail, sizeof(detail));
+    unsigned plain = insn_plain_length(bytes, avail);
+    plain_seen += plain != 0;
+    if (plain && (v.err || plain != v.in.len || v.in.kind != INSN_COPY || v.in.is_rip_rel)) {
+        snprintf(detail, sizeof(detail), "plain, length %u", plain);
+        diffs |= 1u << DIFF_PLAIN;
+    }
     for (unsigned k = 0; k < DIFF_KINDS; k++) {
         if (!(diffs & (1u << k))) {
             continue;
@@ -368,7 +374,7 @@ static int report(const char *mode)
                    explained[i].why);
         }
     }
-    printf("decode-diff %s: compared=%lu valid=%lu", mode, compared, valid_both);
+    printf("decode-diff %s: compared=%lu valid=%lu plain=%lu", mode, compared, valid_both, plain_seen);
     for (unsigned k = 0; k < DIFF_KINDS; k++) {
         printf("%s%s=%lu", k ? " " : " ", diff_names[k], by_kind[k]);
     }

@@ -137,9 +137,9 @@ void model_link(unsigned i, uint64_t pc, unsigned size, unsigned flags, unsigned
     model.crosses[i] = (pc & ~PAGE_MASK) + size > PAGE_SIZE;
     model.page[i][0] = fake.va_to_page[va];
     model.page[i][1] = model.crosses[i] ? fake.va_to_page[va + 1] : model.page[i][0];
-    model.dest[i][0] = model.dest[i][1] = NONE;
     model.global[i] = fake.va_global[va] && (!model.crosses[i] || fake.va_global[va + 1]);
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        model.dest[i][n] = NONE;
         model.logged[0][i][n] = model.logged[1][i][n] = false;
     }
     model_own(i, true);

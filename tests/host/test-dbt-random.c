@@ -2,13 +2,16 @@
 /*
  * Random instruction sequences, native against translated. Candidates are made of random prefixes, opcode maps, opcodes and
  * operands, and kept if the decoder calls them copyable and their memory operand is one that we can steer: [rsi+disp],
- * RIP-relative into the code page's neighbourhood, or the stack. Exceptions end a sequence and are compared too.
+ * RIP-relative into the code page's neighbourhood, or the stack. Every other sequence has conditional jumps over some of them.
+ * Exceptions end a sequence and are compared too. One half runs with exits that are patched, the other with exits through slots.
  *
  * Usage: test-dbt-random [sequences] [seed]; prints a closing count and the bytes of what failed.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "dbt/decode.h"
 #include "kernel/lib/log.h"
@@ -152,20 +155,45 @@ static bool acceptable(const struct insn *insn)
     return !(insn->gpr_write & keep);
 }
 
-static size_t sequence(uint8_t *code)
+/* A conditional jump, its displacement still to come. */
+static size_t put_jcc(uint8_t *code)
 {
-    size_t len = 0;
-    unsigned n = 1 + gen() % MAX_SEQ;
+    if (gen() & 1) {
+        code[0] = 0x70 | gen() % 16;
+        return 2;
+    }
+    code[0] = 0x0f;
+    code[1] = 0x80 | gen() % 16;
+    memset(code + 2, 0, 4);
+    return 6;
+}
+
+static size_t sequence(uint8_t *code, bool jumps)
+{
+    size_t len = 0, jump_end = 0;
+    unsigned n = 1 + gen() % MAX_SEQ, over = 0;
 
     while (n) {
         uint8_t p[16];
         struct insn insn;
 
+        if (jumps && !jump_end && gen() % 3 == 0) {
+            len += put_jcc(code + len);
+            jump_end = len;
+            over = 1 + gen() % 2;
+        }
         candidate(p);
-        if (insn_decode(&insn, p, 15) == DECODE_OK && acceptable(&insn)) {
+        /* A jump that is written to may lead back: no end. */
+        if (insn_decode(&insn, p, 15) == DECODE_OK && acceptable(&insn) && !(jumps && insn.is_rip_rel)) {
             memcpy(code + len, p, insn.len);
             len += insn.len;
             n--;
+            if (jump_end && (--over == 0 || n == 0)) {
+                bool near = code[jump_end - 2] >= 0x70 && code[jump_end - 2] < 0x80;
+
+                code[jump_end - (near ? 1 : 4)] = (uint8_t)(len - jump_end);
+                jump_end = 0;
+            }
         }
     }
     code[len++] = 0xf4;
@@ -188,28 +216,48 @@ static void print_sequence(const uint8_t *code, size_t len)
     }
 }
 
-int main(int argc, char **argv)
+/* Sequences first, first + 2, ... of count. Returns how many failed. */
+static unsigned long run(unsigned long first, unsigned long count, unsigned long seed)
 {
-    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
-    unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
     unsigned long bad = 0;
 
-    if (getenv("LOG")) {
-        log_parse(getenv("LOG"), &log_mask);
-    }
+    hosted_patch_code = !first;
     hosted_init();
-    for (unsigned long i = 0; i < count && bad < 10; i++) {
-        static uint8_t code[MAX_SEQ * 16 + 16];
+    for (unsigned long i = first; i < count && bad < 10; i += 2) {
+        static uint8_t code[MAX_SEQ * 24 + 16];
 
         gen_state = 0x9e3779b97f4a7c15ull * (seed * 1000003 + i + 1);
-        size_t len = sequence(code);
-        int diffs = diff_run("random", code, len, i & 1 ? HOSTED_FAR_BASE : HOSTED_LOW_BASE, (unsigned)i, i % 16 == 0, 0);
+        size_t len = sequence(code, i / 2 & 1);
+        int diffs = diff_run("random", code, len, i & 4 ? HOSTED_FAR_BASE : HOSTED_LOW_BASE, (unsigned)i, i / 4 % 8 == 0, 0);
         if (diffs) {
             fprintf(stderr, "sequence %lu of seed %lu:\n", i, seed);
             print_sequence(code, len);
             bad++;
         }
     }
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
+    unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
+    int status = 0;
+
+    if (getenv("LOG")) {
+        log_parse(getenv("LOG"), &log_mask);
+    }
+    pid_t child = fork();
+    unsigned long bad = run(!child, count, seed);
+
+    if (!child) {
+        _exit((int)bad);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+        fprintf(stderr, "the other half did not end\n");
+        bad++;
+    }
+    bad += WIFEXITED(status) ? (unsigned long)WEXITSTATUS(status) : 0;
     printf("[==========] dbt-random\n%lu passed, %lu failed\n", count - bad, bad);
     return bad != 0;
 }

@@ -215,7 +215,7 @@ static void test_phys_invalidate(void **state)
     assert_int_equal(fake_cpu[0].stat[STAT_tb_invalidated], 1);
     assert_true(fake.is_protected[3] && fake.is_protected[4]); /* no write: given back lazily */
     loose->jmp_list_head = 0;
-    loose->jmp_dest[0] = loose->jmp_dest[1] = 0;
+    memset(loose->jmp_dest, 0, sizeof(loose->jmp_dest));
     loose->jmp_lock = (struct spinlock){0};
     tb_phys_invalidate(loose, TB_PAGE_ADDR_INVALID); /* never linked */
     assert_true(tb_cflags(loose) & CF_INVALID);

@@ -162,7 +162,7 @@ def ending_tests():
     for size in ("1M", "64M"):
         yield Test(f"cache-{size}", "payloads/smc-flush.elf", append=f"cache={size}", cmdline="functions=2000", timeout=60,
                    payload="smc-flush", expect=((r"tb_flush=[1-9]" if size == "1M" else r"tb_flush=0"),))
-    yield Test("smc-flush/cache-overflows", "payloads/smc-flush.elf", cmdline="functions=16000", timeout=120,
+    yield Test("smc-flush/cache-overflows", "payloads/smc-flush.elf", append="cache=4M", cmdline="functions=16000", timeout=120,
                payload="smc-flush", expect=(r"tb_flush=[1-9]",))
     for name in (n for n in PAYLOADS if n.startswith("smc-")):
         small = name == "smc-flush"  # a small cache overflows sooner
