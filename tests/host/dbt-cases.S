@@ -217,11 +217,13 @@ CASE fip
 1:  fnsave 128(%rsi)
     fnstenv 256(%rsi)
     fldz
-    fnstenvs 288(%rsi)
+    .byte 0x66 /* 16-bit image; clang has no mnemonic */
+    fnstenv 288(%rsi)
     fldz
     fnstcw 304(%rsi)
     cpuid
-    fnsaves 320(%rsi)
+    .byte 0x66
+    fnsave 320(%rsi)
     END
 
 CASE fip_far
