@@ -354,26 +354,56 @@ static void restore_memory(const struct slot *s, uint8_t before[2][AREA_SIZE])
     memcpy((void *)store_alias(hosted_cpu(), s->base + STACK_OFF, AREA_SIZE), before[1], AREA_SIZE);
 }
 
-/* The form's site has become hot. Once more: now its store passes without a fault, with the same result. */
+/* The form's site has become hot. Once more: now its store passes without a fault, with the same result. It may have been disarmed meanwhile by
+ * what the host does to the process; then the time after. */
 static void run_hot(struct slot *s, unsigned serial, uint8_t memory[2][AREA_SIZE], struct diff_outcome *t,
                     const struct diff_mem *mem)
 {
     const struct CPUState *cpu = hosted_cpu();
-    uint64_t armed = cpu->stat[STAT_store_site_armed], faults = hosted_faults;
+    bool faulted = true;
 
-    restore_memory(s, memory);
-    set_registers(s, serial);
-    hosted_run(&t->res);
-    diff_collect(t, mem, 3);
+    for (unsigned tries = 0; tries < 3 && faulted; tries++) {
+        uint64_t armed = cpu->stat[STAT_store_site_armed], faults = hosted_faults;
+
+        restore_memory(s, memory);
+        set_registers(s, serial);
+        hosted_run(&t->res);
+        diff_collect(t, mem, 3);
+        if (diff_compare("hot", &s->native, t, mem, 3)) {
+            report(s);
+            nr_bad++;
+            return;
+        }
+        faulted = hosted_faults != faults && cpu->stat[STAT_store_site_armed] == armed;
+    }
     nr_hot++;
-    if (diff_compare("hot", &s->native, t, mem, 3)) {
-        report(s);
-        nr_bad++;
-    } else if (hosted_faults != faults && cpu->stat[STAT_store_site_armed] == armed) {
+    if (faulted) {
         fprintf(stderr, "a hot site faulted\n");
         report(s);
         nr_bad++;
     }
+}
+
+/*
+ * Which components xsave finds in use depends on when the host last switched to another process. Both again, close together: true if
+ * they are the same then.
+ */
+static bool same_again(struct slot *s, unsigned serial, struct diff_outcome *t, const struct diff_mem *mem)
+{
+    bool same = false;
+
+    for (unsigned tries = 0; tries < 3 && !same && s->form.insn.mem == MEM_XSAVE; tries++) {
+        hosted_native(true);
+        set_state(s, serial);
+        run_native(s, mem);
+        diff_collect(&s->native, mem, 3);
+        hosted_native(false);
+        set_state(s, serial);
+        hosted_run(&t->res);
+        diff_collect(t, mem, 3);
+        same = !diff_compare("again", &s->native, t, mem, 3);
+    }
+    return same;
 }
 
 static void count_stores(const struct slot *s, const uint64_t *before)
@@ -442,7 +472,7 @@ static void run_batch(void)
         if (wrong_ud) {
             fprintf(stderr, "undefined for the decoder, but native ended by %d\n", s->native.res.vector);
         }
-        if (diff_compare("operand", &s->native, &t, mem, 3) || wrong_ud) {
+        if (wrong_ud || (diff_compare("operand", &s->native, &t, mem, 3) && !same_again(s, (unsigned)(first + i), &t, mem))) {
             report(s);
             nr_bad++;
         } else if (hosted_cpu()->stat[STAT_store_site_armed] != before[STAT_store_site_armed]) {
