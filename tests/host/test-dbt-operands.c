@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <cpuid.h>
 
 #include "dbt/host.h"
 #include "dbt/page-state.h"
@@ -26,6 +25,7 @@
 #include "kernel/lib/log.h"
 #include "tests/host/diff.h"
 #include "tests/host/operand-forms.h"
+#include "tests/host/operand-images.h"
 
 /* Layout in a window. */
 #define DATA_OFF  0x100000u
@@ -40,7 +40,6 @@
 #define BATCH      256u
 #define SLOT_SIZE  32u
 #define LANDING    24u /* in a slot: where its branches go, an int3 */
-#define NR_IMAGES  4u
 #define MAX_REPORT 20u
 
 struct slot {
@@ -60,65 +59,9 @@ static unsigned long nr_run, nr_bad, nr_fault, nr_by_shape[SHAPE_COUNT], nr_by_e
 static unsigned long excluded[EXCLUDE_COUNT];
 static unsigned part = 8;
 static uint8_t data_image[AREA_SIZE];
-static uint8_t fp_image[NR_IMAGES + 1][HOSTED_XSAVE_SIZE]; /* the last: small vector elements, for gather and scatter */
+static uint8_t fp_image[NR_FP_IMAGES + 1][HOSTED_XSAVE_SIZE]; /* the last: small vector elements, for gather and scatter */
 
 /* ---- initial state ---- */
-
-/* A vector element of 32 bits: any bits, a small integer, or a float of ordinary size. */
-static uint32_t vector_element(void)
-{
-    uint64_t r = diff_rng();
-
-    switch (r & 3) {
-    case 0:
-        return (uint32_t)(r >> 32);
-    case 1:
-        return (uint32_t)(r >> 32) & 63;
-    default:
-        return 0x3f800000u + ((uint32_t)(r >> 32) & 0x81ffffff);
-    }
-}
-
-static void make_fp_image(uint8_t *p, unsigned n)
-{
-    bool small = n == NR_IMAGES;
-    uint64_t components = hosted_cpu()->env.xcr0 & 0xe7;
-    uint16_t word;
-
-    memset(p, 0, HOSTED_XSAVE_SIZE);
-    word = 0x37f;
-    memcpy(p, &word, 2);
-    if (n & 1) {
-        word = 4 << 11; /* four registers in use, TOP = 4 */
-        memcpy(p + 2, &word, 2);
-        p[4] = 0xf0;
-    }
-    for (unsigned i = 0; i < 4 && (n & 1); i++) {
-        uint64_t mantissa = diff_rng() | 1ull << 63;
-        word = (uint16_t)(0x3ffc + (diff_rng() & 0x8007));
-        memcpy(p + 32 + i * 16, &mantissa, 8);
-        memcpy(p + 40 + i * 16, &word, 2);
-    }
-    uint32_t mxcsr = n == 2 ? 0x1f80 & ~0x0680u : 0x1f80; /* one image raises #XM: invalid, zero divide, overflow */
-    memcpy(p + 24, &mxcsr, 4);
-    memcpy(p + 512, &components, 8);
-    for (unsigned c = 1; c < 8; c++) {
-        unsigned size = 256, at = 160, unused;
-
-        if (!(components & BIT(c))) {
-            continue;
-        }
-        if (c > 1) {
-            __cpuid_count(0xd, c, size, at, unused, unused);
-        }
-        for (unsigned i = 0; i < size; i += 4) {
-            uint32_t v = !small ? vector_element() : i & 4 ? 0 : (uint32_t)diff_rng() & 31;
-            /* register 2, vvvv of a VEX gather, is the mask: signs decide */
-            v |= small && (c == 1 || c == 2) && i / 16 == 2 ? (uint32_t)diff_rng() & 0x80000000u : 0;
-            memcpy(p + at + i, &v, 4);
-        }
-    }
-}
 
 /* The registers every run starts with, but for what steer_registers() changes. */
 static void initial_registers(const struct slot *s, unsigned serial)
@@ -181,7 +124,7 @@ static void steer_registers(const struct slot *s)
 /* All that is not memory, once memory is set. */
 static void set_registers(const struct slot *s, unsigned serial)
 {
-    unsigned image = s->form.insn.mem == MEM_VSIB ? NR_IMAGES : serial % NR_IMAGES;
+    unsigned image = s->form.insn.mem == MEM_VSIB ? NR_FP_IMAGES : serial % NR_FP_IMAGES;
 
     memcpy(hosted_guest_fp, fp_image[image], diff_fp_size());
     initial_registers(s, serial);
@@ -597,11 +540,8 @@ int main(int argc, char **argv)
     }
     hosted_init();
     diff_rng_state = 12345;
-    for (unsigned i = 0; i < AREA_SIZE; i += 4) {
-        uint32_t v = vector_element();
-        memcpy(data_image + i, &v, 4);
-    }
-    for (unsigned i = 0; i <= NR_IMAGES; i++) {
+    make_data_image(data_image, sizeof(data_image));
+    for (unsigned i = 0; i <= NR_FP_IMAGES; i++) {
         make_fp_image(fp_image[i], i);
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
