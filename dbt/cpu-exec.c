@@ -264,6 +264,13 @@ static void enter_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struc
     }
 }
 
+/* Does the guest instruction that is restored for host_pc, in run, begin in the shadow of an sti of the same TB? */
+static bool in_sti_shadow(const struct TranslationBlock *tb, const struct tb_run *run, uint64_t host_pc)
+{
+    return (run->kind == RUN_GLUE || (run->kind == RUN_COPY && host_pc == tb->tc.ptr + run->host_off)) &&
+           run->arg & RUN_SHADOW;
+}
+
 /*
  * A host interrupt or step ended the run at host_pc. If that is a guest instruction boundary, or inside an instruction
  * before its effects, make env exact; returns false if only rolling forward helps.
@@ -273,22 +280,21 @@ static bool reach_boundary(struct CPUState *cpu, const struct TranslationBlock *
     uint16_t spilled;
 
     switch (tb_guest_pc(tb, ev->host_pc, &cpu->env.eip, &spilled)) {
-    case GUEST_PC_EXACT: {
-        const struct tb_run *run = tb_find_run(tb, ev->host_pc);
-
-        if (run->arg & RUN_SHADOW && ev->host_pc == tb->tc.ptr + run->host_off) {
-            cpu->env.inhibit_irq = INHIBIT_STI;
-        }
-        return true;
-    }
+    case GUEST_PC_EXACT:
+        break;
     case GUEST_PC_INSIDE:
         if (ev->kind == HOST_EV_STEP) {
             return false;
         }
-        return cpu_restore_state(cpu, ev->host_pc);
+        cpu_restore_state(cpu, ev->host_pc);
+        break;
     default:
         return false;
     }
+    if (in_sti_shadow(tb, tb_find_run(tb, ev->host_pc), ev->host_pc)) {
+        cpu->env.inhibit_irq = INHIBIT_STI;
+    }
+    return true;
 }
 
 /*
@@ -307,6 +313,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
     for (;;) {
         enter_cache(cpu, host_pc, step, &ev);
         struct TranslationBlock *tb;
+        const struct tb_run *run;
 
         switch (ev.kind) {
         case HOST_EV_EXIT:
@@ -327,8 +334,12 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
                 panic("fault %u at host pc %llx, which is no translation (address %llx, error %x)", ev.vector,
                       (unsigned long long)ev.host_pc, (unsigned long long)ev.fault_addr, ev.error_code);
             }
-            cpu_restore_state_from(cpu, tb, tb_find_run(tb, ev.host_pc), ev.host_pc);
+            run = tb_find_run(tb, ev.host_pc);
+            cpu_restore_state_from(cpu, tb, run, ev.host_pc);
             if (handle_fault(cpu, &ev, tb) != FAULT_RETRY) {
+                if (in_sti_shadow(tb, run, ev.host_pc) && cpu->exception_index == EXCP_NONE) {
+                    cpu->env.inhibit_irq = INHIBIT_STI; /* once more */
+                }
                 return;
             }
             if (tb_cflags(tb) & CF_ALIAS) { /* what made the retry possible may have moved the alias: begin again */
@@ -467,12 +478,16 @@ void cpu_exec(struct CPUState *cpu)
         }
         last = (struct tb_exit){0};
         const uint64_t rf = cpu->env.eflags & RF_MASK;
+        const uint8_t shadow = cpu->env.inhibit_irq;
 
         cpu->env.inhibit_irq = 0;
         cpu->env.eflags &= ~(uint64_t)RF_MASK;
         run_cache(cpu, tb->tc.ptr, trap_flag || cpu->debug.one_iteration, &last);
         bool done = cpu->cflags_next_tb == -1u; /* no redo (again): the instruction is done, or raised an exception */
 
+        if (unlikely(shadow && !last.retired && cpu->exception_index == EXCP_NONE)) {
+            cpu->env.inhibit_irq = shadow; /* its instruction is still to come */
+        }
         if (unlikely(rf && cpu->exception_index == EXCP_NONE && !(done && last.retired))) {
             cpu->env.eflags |= RF_MASK;
         }

@@ -150,7 +150,6 @@ static bool is_checked(const struct DisasContext *s, const struct insn *in)
 void emit_store_check(struct DisasContext *s, unsigned i)
 {
     const struct insn *in = &s->insn[i];
-    bool shadow = s->shadow;
     struct target t;
 
     if (s->tb->cflags & (CF_ALIAS | CF_CHECKED) || !is_checked(s, in)) {
@@ -161,7 +160,6 @@ void emit_store_check(struct DisasContext *s, unsigned i)
     } else {
         emit_exit_fast(s, RUN_EXIT_CHECK, s->insn_off[i]);
     }
-    s->shadow = shadow; /* the store begins the instruction as well */
     if (s->tb->cflags & CF_COUNT_MASK) {
         s->tb->body_off = (uint16_t)s->e.len;
     }

@@ -79,7 +79,7 @@ static void emit_sti(struct DisasContext *s, uint32_t goff, uint32_t next_off)
     add_run(s, RUN_TAIL, 0, goff, BIT(R_ECX));
     end_short(s, quiet);
     emit_reload_rcx(s);
-    s->shadow = true;
+    s->shadow_off = (uint16_t)next_off;
 }
 
 /*
@@ -135,7 +135,7 @@ void emit_sens(struct DisasContext *s, unsigned i)
     const struct insn *insn = &s->insn[i];
     uint32_t goff = s->insn_off[i];
 
-    if (!sens_is_inline(s->tb, insn)) {
+    if (!sens_is_inline(s->tb, insn) || (insn->sens == SENS_STI && i + 1 == s->num_insns)) { /* whose shadow ends with the TB */
         emit_exit_fast(s, RUN_EXIT_SENS, goff);
     } else if (insn->sens == SENS_MOV_FROM_SREG) {
         emit_mov_from_sreg(s, insn, goff);

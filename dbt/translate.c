@@ -23,9 +23,8 @@ void add_run(struct DisasContext *s, enum run_kind kind, uint8_t arg, uint32_t g
         s->e.overflow = true;
         return;
     }
-    if (s->shadow && (kind == RUN_COPY || (kind == RUN_GLUE && arg & RUN_BOUNDARY))) {
+    if (s->shadow_off && guest_off == s->shadow_off && (kind == RUN_COPY || kind == RUN_GLUE)) {
         arg |= RUN_SHADOW;
-        s->shadow = false;
     }
     s->run[s->nr_runs++] = (struct tb_run){
         .host_off = s->e.len, .guest_off = guest_off, .spilled = spilled, .kind = kind, .arg = arg};
@@ -35,7 +34,7 @@ void add_copy_run(struct DisasContext *s, uint32_t guest_off)
 {
     if (s->nr_runs > 0) {
         const struct tb_run *r = &s->run[s->nr_runs - 1];
-        if (r->kind == RUN_COPY && !s->shadow && s->e.len - r->host_off == guest_off - r->guest_off) {
+        if (r->kind == RUN_COPY && s->e.len - r->host_off == guest_off - r->guest_off) {
             return;
         }
     }
@@ -186,7 +185,7 @@ int translator_emit(struct DisasContext *s)
     s->e.len = 0;
     s->e.overflow = false;
     s->nr_runs = 0;
-    s->shadow = false;
+    s->shadow_off = 0;
     reset_exits(s);
     tb->size = s->insn_off[last] + s->insn[last].len;
     tb->icount = s->num_insns;

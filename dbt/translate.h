@@ -24,7 +24,7 @@
 enum run_kind { RUN_COPY, RUN_GLUE, RUN_TAIL, RUN_EXIT_JMP, RUN_EXIT_SENS, RUN_EXIT_UD, RUN_EXIT_IRQ, RUN_EXIT_STALE, RUN_EXIT_CHECK };
 /* run.arg of RUN_COPY and RUN_GLUE */
 #define RUN_BOUNDARY 1 /* RUN_GLUE: its first host instruction begins the guest instruction */
-#define RUN_SHADOW   2 /* its first host instruction is in the interrupt shadow of sti */
+#define RUN_SHADOW   2 /* the guest instruction at guest_off is in the interrupt shadow of sti */
 #define RUN_STRING   4 /* RUN_GLUE: a string instruction on an alias: rdi and rcx have moved since they were exchanged */
 #define RUN_FETCH    8 /* RUN_GLUE: reads the guest's code: a fault here is one of instruction fetch */
 
@@ -51,7 +51,7 @@ struct DisasContext {
     uint8_t snapshot[TB_SELF_CHECK_BYTES]; /* page0 of a self-checking TB: what is compared is what was decoded */
     unsigned num_insns;
     unsigned nr_runs;
-    bool shadow;           /* the next boundary follows sti */
+    uint16_t shadow_off;   /* insn_off of the instruction behind sti; 0 = none */
     uint32_t next_slot;    /* next free data slot */
     uint32_t next_link;    /* next free slot of the link sets */
     uint32_t slot_limit;

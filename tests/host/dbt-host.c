@@ -258,6 +258,7 @@ static void interrupt_guest(ucontext_t *uc)
     }
     page_state_tick();
     irq_pending = true;
+    cpu0.interrupt_request = 1;
     leave_guest(uc, HOST_EV_INTERRUPT);
 }
 
@@ -399,9 +400,15 @@ void do_interrupt(struct CPUState *cpu)
     cpu->exit_request = CPU_EXIT_USER;
 }
 
+/* At CPL 0 IF decides; the tests at CPL 3 are interrupted always. */
+static bool interruptible(const struct CPUState *cpu)
+{
+    return irq_pending && (cpu->env.cpl != 0 || cpu->env.eflags & IF_MASK);
+}
+
 bool cpu_exec_interrupt(struct CPUState *cpu)
 {
-    if (!irq_pending) {
+    if (!interruptible(cpu)) {
         return false;
     }
     if (irq_every) { /* an instruction interrupted in its glue begins again: the next one must come later, or nothing moves */
@@ -413,12 +420,13 @@ bool cpu_exec_interrupt(struct CPUState *cpu)
         hosted_on_interrupt(cpu);
     }
     irq_pending = false; /* now: what came meanwhile is the same interrupt, however slow the callback */
+    cpu->interrupt_request = 0;
     return true;
 }
 
 bool cpu_has_work(struct CPUState *cpu)
 {
-    return irq_pending;
+    return interruptible(cpu);
 }
 
 void cpu_halt_wait(struct CPUState *cpu)
