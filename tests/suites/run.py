@@ -28,7 +28,7 @@ from machine import Machine, Options  # noqa: E402
 from mkbundle import pad, write_bundle  # noqa: E402
 from mkinitramfs import Archive  # noqa: E402
 
-LOAD_FACTOR = float(os.environ.get("ND_TIME_FACTOR", "3"))  # time limits are for an idle machine
+LOAD_FACTOR = float(os.environ.get("ND_TIME_FACTOR", "6"))  # time limits are for an idle machine
 CMDLINE = "console=ttyS0 acpi=off pci=off noapic nolapic nosmp tsc=reliable quiet panic=-1 reboot=t"
 MEMORY = "512M"
 BOOT_SECONDS = 60
