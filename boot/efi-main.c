@@ -34,7 +34,7 @@ static EFI_STATUS read_conf(struct loader *ld)
 {
     struct boot_module *config = &ld->info->config;
     EFI_STATUS status = read_file(ld, "configuration", CONF_PATH, false, config);
-    char msg[256];
+    char msg[360];
     unsigned line;
 
     if (EFI_ERROR(status)) {

@@ -4,9 +4,11 @@
 #include "kernel/config.h"
 
 #include "kernel/lib/errno.h"
-#include "kernel/lib/log.h"
+#include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "mm/host.h"
+
+#define MISTAKE_MAX (CONFIG_MSG_MAX - 40) /* what a mistake is, less where */
 
 static bool is_blank(char c)
 {
@@ -41,9 +43,9 @@ static bool next_word(char **text, char **word)
     return true;
 }
 
-static int apply_cmdline(const struct boot_info *bi, struct conf *conf)
+static int apply_cmdline(const struct boot_info *bi, struct conf *conf, char msg[CONFIG_MSG_MAX])
 {
-    char text[sizeof(bi->cmdline)], msg[160];
+    char text[sizeof(bi->cmdline)], why[MISTAKE_MAX];
     char *rest = text, *word;
 
     memcpy(text, bi->cmdline, sizeof(text));
@@ -52,28 +54,28 @@ static int apply_cmdline(const struct boot_info *bi, struct conf *conf)
         char *eq = strchr(word, '=');
 
         if (!eq) {
-            printk("command line: '%s' is not key=value\n", word);
+            snprintf(msg, CONFIG_MSG_MAX, "command line: '%.40s' is not key=value", word);
             return -EINVAL;
         }
         *eq = '\0';
-        if (conf_set(conf, word, eq + 1, msg, sizeof(msg)) < 0) {
-            printk("command line: %s\n", msg);
+        if (conf_set(conf, word, eq + 1, why, sizeof(why)) < 0) {
+            snprintf(msg, CONFIG_MSG_MAX, "command line: %s", why);
             return -EINVAL;
         }
     }
     return 0;
 }
 
-int config_read(const struct boot_info *bi, struct conf *conf)
+int config_read(const struct boot_info *bi, struct conf *conf, char msg[CONFIG_MSG_MAX])
 {
-    char msg[160];
+    char why[MISTAKE_MAX];
     unsigned line;
 
     conf_defaults(conf);
     if (bi->config.addr && conf_parse(conf, phys_to_virt(bi->config.addr), bi->config.len, &line,
-                                      msg, sizeof(msg)) < 0) {
-        printk("notdirty.conf:%u: %s\n", line, msg);
+                                      why, sizeof(why)) < 0) {
+        snprintf(msg, CONFIG_MSG_MAX, "notdirty.conf:%u: %s", line, why);
         return -EINVAL;
     }
-    return apply_cmdline(bi, conf);
+    return apply_cmdline(bi, conf, msg);
 }

@@ -7,7 +7,12 @@
 #include "boot/boot-info.h"
 #include "kernel/lib/conf.h"
 
-/* 0, or -EINVAL after printing one line that names the place and the mistake. */
-int config_read(const struct boot_info *bi, struct conf *conf);
+#define CONFIG_MSG_MAX 400
+
+/*
+ * 0, or -EINVAL with a line in msg that names the place and the mistake. Prints nothing: the PVH entry reads the
+ * configuration for the names of files, and the kernel reads it again and shows the mistake.
+ */
+int config_read(const struct boot_info *bi, struct conf *conf, char msg[CONFIG_MSG_MAX]);
 
 #endif

@@ -77,7 +77,10 @@ static _Noreturn void load_failed(void)
 
 static void configure(void)
 {
-    if (config_read(&boot_info, &conf) < 0) {
+    char msg[CONFIG_MSG_MAX];
+
+    if (config_read(&boot_info, &conf, msg) < 0) {
+        printk("%s\n", msg);
         load_failed();
     }
     if (log_parse(conf.log, &log_mask) < 0) {

@@ -120,6 +120,7 @@ static bool bundle_file(const struct hvm_module *bundle, const char *name, struc
 static void convert_module(struct boot_info *bi, const struct hvm_start_info *si)
 {
     const struct hvm_module *bundle = phys_to_virt(si->modules);
+    char msg[CONFIG_MSG_MAX];
     struct conf conf;
 
     mem_reserve(bi, bundle->base, bundle->len);
@@ -129,7 +130,7 @@ static void convert_module(struct boot_info *bi, const struct hvm_start_info *si
         return;
     }
     bundle_file(bundle, "notdirty.conf", &bi->config);
-    if (config_read(bi, &conf) == 0) { /* errors are shown when the kernel reads it again */
+    if (config_read(bi, &conf, msg) == 0) { /* errors are shown when the kernel reads it again */
         bundle_file(bundle, conf.guest, &bi->guest);
         bundle_file(bundle, conf.initrd, &bi->initrd);
         bundle_file(bundle, conf.symbols, &bi->symbols);
@@ -156,7 +157,10 @@ hpa_t pvh_boot_info(hpa_t start_info)
     bi->kernel_len = image_size();
     bi->rsdp = si->rsdp;
     if (si->cmdline) {
-        snprintf(bi->cmdline, sizeof(bi->cmdline), "%s", (const char *)phys_to_virt(si->cmdline));
+        if (snprintf(bi->cmdline, sizeof(bi->cmdline), "%s", (const char *)phys_to_virt(si->cmdline)) >=
+            (int)sizeof(bi->cmdline)) {
+            printk("command line: longer than %zu characters: the rest is ignored\n", sizeof(bi->cmdline) - 1);
+        }
     }
     convert_memmap(bi, si);
     if (si->module_count) {

@@ -12,7 +12,7 @@
 #include "kernel/lib/string.h"
 #include "kernel/lib/types.h"
 
-#define CONF_LINE_MAX  1200 /* the longest value (cmdline) with its key */
+#define CONF_LINE_MAX  2200 /* the longest value (cmdline) with its key; comments may be longer */
 #define MEMORY_GRANULE (2ull << 20)
 #define MEMORY_MAX     (1ull << 42) /* what the physmap can hold, mm/layout.h */
 #define CACHE_GRANULE  (1ull << 20)
@@ -82,6 +82,14 @@ void conf_defaults(struct conf *conf)
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool is_comment(const char *line)
+{
+    while (is_blank(*line)) {
+        line++;
+    }
+    return *line == '#';
 }
 
 /*
@@ -336,6 +344,9 @@ int conf_parse(struct conf *conf, const char *text, size_t len, unsigned *line, 
             if (((unsigned char)text[pos] < ' ' && !is_blank(text[pos])) || text[pos] == 0x7f) {
                 snprintf(msg, msg_size, "byte 0x%02x is not text", (unsigned char)text[pos]);
                 return -EINVAL;
+            }
+            if (n == sizeof(copy) - 1 && is_comment(copy)) {
+                continue;
             }
             if (n == sizeof(copy) - 1) {
                 snprintf(msg, msg_size, "line is too long: more than %zu characters",

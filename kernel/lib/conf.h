@@ -24,7 +24,7 @@ struct conf {
     char guest[64];    /* path on the ESP; default "guest" */
     char initrd[64];   /* empty = none */
     char symbols[64];  /* System.map or ELF file of the guest; empty = none */
-    char cmdline[1024];
+    char cmdline[2048]; /* what Linux takes, with its NUL */
     uint64_t memory;   /* guest RAM in bytes; default 256 MiB; multiple of 2 MiB */
     uint64_t cache;    /* code cache in bytes; default 16 MiB; 1 to 256 MiB */
     uint32_t mode;     /* enum conf_mode */

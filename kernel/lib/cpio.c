@@ -80,7 +80,25 @@ static const char *skip_root(const char *name)
     if (name[0] == '.' && name[1] == '/') {
         return name + 2;
     }
-    return name[0] == '/' ? name + 1 : name;
+    return name[0] == '/' || name[0] == '\\' ? name + 1 : name;
+}
+
+static char fold(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return (char)(c | 0x20);
+    }
+    return c == '\\' ? '/' : c;
+}
+
+static bool same_path(const char *a, const char *b)
+{
+    for (; fold(*a) == fold(*b); a++, b++) {
+        if (!*a) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int cpio_find(const void *archive, size_t len, const char *name, const void **data, size_t *size)
@@ -95,7 +113,7 @@ int cpio_find(const void *archive, size_t len, const char *name, const void **da
             break;
         }
         if ((m.mode & MODE_TYPE) == MODE_REGULAR &&
-            strcmp(skip_root(m.name), skip_root(name)) == 0) {
+            same_path(skip_root(m.name), skip_root(name))) {
             *data = m.data;
             *size = m.size;
             return 0;

@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 /*
- * Find the regular file `name` (exact match; a leading "./" or "/" in the archive or in name is
- * ignored) and give its content. 0; -ENOENT if the archive has no such file; -EINVAL if the archive
+ * Find the regular file `name` (as FAT compares names, so that bundle and stick agree: case
+ * does not count, '\\' is '/'; a leading "./" or "/" in the archive or in name is ignored) and give its content. 0; -ENOENT if the archive has no such file; -EINVAL if the archive
  * is damaged before it.
  */
 int cpio_find(const void *archive, size_t len, const char *name, const void **data, size_t *size);

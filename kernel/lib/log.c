@@ -28,27 +28,36 @@ static uint32_t channel_bit(const char *word, size_t len)
     return 0;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 int log_parse(const char *names, uint32_t *mask)
 {
     uint32_t bits = 0;
     const char *p = names;
 
     while (*p) {
-        const char *comma;
+        const char *comma, *next;
         size_t len;
         uint32_t bit;
 
-        while (*p == ' ') { /* "smc, tb" */
+        while (is_blank(*p)) { /* "smc , tb" */
             p++;
         }
         comma = strchr(p, ',');
+        next = comma ? comma + 1 : p + strlen(p);
         len = comma ? (size_t)(comma - p) : strlen(p);
+        while (len > 0 && is_blank(p[len - 1])) {
+            len--;
+        }
         bit = channel_bit(p, len);
         if (!bit) {
             return -EINVAL;
         }
         bits |= bit;
-        p += len + (comma ? 1 : 0);
+        p = next;
         if (comma && !*p) {
             return -EINVAL; /* nothing after the last comma */
         }

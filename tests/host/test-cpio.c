@@ -11,6 +11,7 @@
 
 #include "kernel/lib/cpio.h"
 #include "kernel/lib/errno.h"
+#include "kernel/lib/types.h"
 #include "tests/host/sample-files.h"
 
 static uint8_t file[SAMPLE_CPIO_MAX];
@@ -34,6 +35,21 @@ static void test_find(void **state)
     assert_int_equal(cpio_find(file, file_len, "/d/g", &data, &size), 0);
     assert_int_equal(cpio_find(file, file_len, "empty", &data, &size), 0);
     assert_int_equal(size, 0);
+}
+
+/* As on FAT, which the stick has. */
+static void test_names_as_fat(void **state)
+{
+    static const char *const same[] = {"D/G", "\\d\\g", "./D\\g"};
+    static const char *const others[] = {"d/", "d/g/", "d/gg", "d//g", "", "dAg"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
+        assert_int_equal(cpio_find(file, file_len, same[i], &data, &size), 0);
+        assert_int_equal(size, 5);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        assert_int_equal(cpio_find(file, file_len, others[i], &data, &size), -ENOENT);
+    }
 }
 
 static void test_not_there(void **state)
@@ -79,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_find, setup),
+        cmocka_unit_test_setup(test_names_as_fat, setup),
         cmocka_unit_test_setup(test_not_there, setup),
         cmocka_unit_test_setup(test_damage, setup),
         cmocka_unit_test_setup(test_every_truncation, setup),

@@ -265,6 +265,8 @@ static void test_log_parse(void **state)
     assert_int_equal(mask, LOG_EXEC | LOG_INT | LOG_MMU | LOG_IO | LOG_CPU | LOG_BOOT | LOG_ASM);
     assert_int_equal(log_parse("smc, io", &mask), 0);
     assert_int_equal(mask, LOG_SMC | LOG_IO);
+    assert_int_equal(log_parse(" smc , io\t,\ttb ", &mask), 0);
+    assert_int_equal(mask, LOG_SMC | LOG_IO | LOG_TB);
     assert_int_equal(log_parse("all", &mask), 0);
     assert_true((mask & LOG_ASM) && (mask & LOG_TB));
 }
@@ -272,7 +274,7 @@ static void test_log_parse(void **state)
 static void test_log_parse_errors(void **state)
 {
     static const char *const bad[] = {"smcx", "sm", "tb,",    ",tb", "tb,,smc",
-                                      "tb ",  "TB", "tb smc", ","};
+                                      "tb, ", "TB", "tb smc", ","};
     uint32_t mask = 0x1234;
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
