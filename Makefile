@@ -203,11 +203,11 @@ run:
 host-tests: $(host-programs)
 
 check: host-tests
-	@$(PYTHON) tests/run-all.py $(host-programs)
+	@$(PYTHON) tests/run-all.py $(host-programs) tests/bench/test-guard.py
 
 test: setup
 	@$(MAKE) --no-print-directory host-tests media $(test-prerequisites) $(B)/guests/vmlinux
-	@$(PYTHON) tests/run-all.py "$(B)/tests/decode-diff elf $(B)/guests/vmlinux" $(host-programs) \
+	@$(PYTHON) tests/run-all.py "$(B)/tests/decode-diff elf $(B)/guests/vmlinux" $(host-programs) tests/bench/test-guard.py \
 	    --stage tests/system/run.py --stage "tests/suites/run.py --sample"
 
 # BENCH: parts of tests/bench/bench.py, all if empty. Parts whose guest is missing are skipped.

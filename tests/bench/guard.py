@@ -5,9 +5,11 @@ expected.json. Instruction counts are exact (-icount), so a loss of more than 3 
 
   guard.py            compare; last line "N passed, N failed[, N skipped]"
   guard.py --accept   write the present values to expected.json (make bench-accept)
+  guard.py --expected FILE --found FILE     other expectations; ratios as measured before (tests/bench/test-guard.py)
 
 With another QEMU or compiler than expected.json was made with, nothing can be compared: all is skipped, and said."""
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -28,7 +30,8 @@ LAYERS = {
     "exits: sensitive instructions": ["cpuid", "in-0x61", "pushf+popf", "int-0x80+iret", "syscall+sysret"],
     "inline: virtual interrupt flag": ["cli+sti", "rdtsc"],
     "paging: faults, fills, flushes": ["page-fault-skip", "page-fault-map", "invlpg+touch", "cr3+touch-16"],
-    "self-modifying code": ["store-beside-1", "store-beside-50", "smc-hit-1", "smc-hit-50", "opcode-hit-1", "opcode-hit-50", "opcode-hit-200", "opcode-same-50"],
+    "self-modifying code": ["store-beside-1", "store-beside-50", "smc-hit-1", "smc-hit-50", "opcode-hit-1", "opcode-hit-50",
+                            "opcode-hit-200", "opcode-same-50"],
     "translation": ["cold-insn"],
 }
 
@@ -41,6 +44,7 @@ def first_line(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
+@functools.lru_cache
 def tools():
     """What the counts depend on besides the project."""
     return {"qemu": first_line("qemu-system-x86_64", "--version"), "compiler": first_line("gcc", "--version")}
@@ -54,6 +58,11 @@ def measure(settings):
     native, ours = (nano.one_run(settings, mode, COUNTED) for mode in ("native", "translate"))
     ratios.update({name: ours[name][0] / native[name][0] for name in native})
     return ratios
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return json.load(f)
 
 
 def accept(found):
@@ -81,22 +90,24 @@ def compare(found, expected):
     return lost
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--accept", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--expected", default=EXPECTED)
+    parser.add_argument("--found", help="a file like expected.json: do not measure, these are the ratios")
+    options = parser.parse_args(arguments)
     settings = Settings(options.build, 1, False)
     if options.accept:
         accept(measure(settings))
         return 0
-    with open(EXPECTED, encoding="ascii") as f:
-        expected = json.load(f)
+    expected = read(options.expected)
     if expected["tools"] != tools():
         print(f"expected.json was made with {expected['tools']}, here is {tools()}: nothing to compare")
         print(f"0 passed, 0 failed, {len(expected['ratios'])} skipped")
         return 0
-    lost = compare(measure(settings), expected["ratios"])
+    found = read(options.found)["ratios"] if options.found else measure(settings)
+    lost = compare(found, expected["ratios"])
     print(f"{len(expected['ratios']) - len(lost)} passed, {len(lost)} failed")
     return 1 if lost else 0
 
