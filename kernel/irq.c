@@ -8,6 +8,7 @@
 #include "drivers/lapic.h"
 #include "drivers/pic.h"
 #include "drivers/pit.h"
+#include "kernel/calibrate.h"
 #include "kernel/lib/log.h"
 #include "kernel/memory.h"
 #include "kernel/x86.h"
@@ -22,7 +23,6 @@
 /* A PIT that does not count (gated off in some laptops) is given up after this many polls, each
  * some 100 ns at least. */
 #define CALIBRATION_POLLS 2000000u
-#define CALIBRATION_RUNS  5
 #define TSC_KHZ_UNKNOWN   1000000
 
 /* All written by irq_init() and timer_start(), constant afterwards. */
@@ -49,56 +49,44 @@ static bool find_lapic(void)
     return true;
 }
 
-/* One measurement: what both clocks counted, and how many TSC ticks of it are in doubt. */
-struct calibration {
-    uint64_t tsc, doubt;
-    uint32_t lapic;
-};
-
-/*
- * Both clocks over CALIBRATION_MS of the PIT. Between two readings of the TSC the CPU may have been
- * away (SMM, or a hypervisor that ran something else), which is why the doubt is measured too.
- * False if the PIT does not count.
- */
-static bool calibrate_once(struct calibration *c)
+/* One window of CALIBRATION_MS of the PIT. False if the PIT does not count. */
+static bool measure_window(struct calibration_window *w)
 {
-    uint64_t before = rdtsc(), after, last, now;
     unsigned polls = 0;
     bool expired;
 
+    w->before = rdtsc();
     pit_stopwatch_start(CALIBRATION_COUNT);
     if (have_lapic) {
         lapic_timer_measure(&lapic);
     }
-    now = after = rdtsc();
+    w->now = w->after = rdtsc();
     do {
-        last = now;
+        w->last = w->now;
         expired = pit_stopwatch_expired();
         if (expired && have_lapic) {
-            c->lapic = lapic_timer_elapsed(&lapic);
+            w->other = lapic_timer_elapsed(&lapic);
         }
-        now = rdtsc();
+        w->now = rdtsc();
     } while (!expired && ++polls < CALIBRATION_POLLS);
-    c->tsc = (last + now) / 2 - (before + after) / 2;
-    c->doubt = (after - before) + (now - last);
     return expired && polls > 0; /* an output that is stuck high would end it at once */
 }
 
-/* The least doubtful of a few measurements; one is enough if it is good to one in a thousand. */
 static bool calibrate_by_pit(void)
 {
-    struct calibration best = {.doubt = ~0ull}, c = {0};
+    struct calibration c;
 
-    for (unsigned i = 0; i < CALIBRATION_RUNS && (i == 0 || best.doubt > best.tsc / 1000); i++) {
-        if (!calibrate_once(&c)) {
+    calibration_init(&c);
+    while (!calibration_done(&c)) {
+        struct calibration_window w = {0};
+
+        if (!measure_window(&w)) {
             return false;
         }
-        if (c.doubt < best.doubt) {
-            best = c;
-        }
+        calibration_add(&c, &w);
     }
-    tsc_khz = best.tsc / CALIBRATION_MS;
-    lapic_khz = best.lapic / CALIBRATION_MS;
+    tsc_khz = calibration_tsc(&c) / CALIBRATION_MS;
+    lapic_khz = c.best.other / CALIBRATION_MS;
     return true;
 }
 

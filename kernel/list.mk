@@ -2,7 +2,7 @@
 kernel-objs += kernel/lib/conf.o kernel/lib/elf.o kernel/lib/bzimage.o kernel/lib/cpio.o kernel/lib/symbols.o
 kernel-objs += kernel/lib/string.o kernel/lib/printf.o kernel/lib/log.o
 kernel-objs += kernel/head.o kernel/pvh-entry.o kernel/pvh.o kernel/config.o kernel/main.o kernel/memory.o kernel/mm-host.o \
-               kernel/cpu.o kernel/trap-entry.o kernel/trap.o kernel/enter.o kernel/irq.o \
+               kernel/cpu.o kernel/trap-entry.o kernel/trap.o kernel/enter.o kernel/irq.o kernel/calibrate.o \
                kernel/printk.o kernel/panic.o kernel/exit.o kernel/stat.o \
                kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/acpi.o kernel/native.o kernel/native-jump.o kernel/monitor.o
 kernel-objs += kernel/run.o kernel/guest-symbols.o kernel/machine.o kernel/dbt-host.o kernel/vcpu-host.o kernel/fault.o kernel/monitor-guest.o kernel/self-check.o kernel/guest-counters.o kernel/profile.o kernel/nmi-samples.o kernel/kernel-symbols.o

@@ -81,6 +81,8 @@ test-memory-map-objs := tests/host/test-memory-map.o boot/memory-map.o
 test-parsers-fuzz-objs := tests/host/test-parsers-fuzz.o tests/host/sample-files.o kernel/lib/conf.o kernel/lib/elf.o \
                           kernel/lib/bzimage.o kernel/lib/cpio.o kernel/lib/symbols.o kernel/lib/log.o
 
+host-tests += test-calibrate
+test-calibrate-objs := tests/host/test-calibrate.o kernel/calibrate.o
 host-tests += test-lib
 test-lib-objs := tests/host/test-lib.o kernel/lib/log.o tests/host/log.o
 host-tests += test-load
