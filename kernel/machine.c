@@ -122,11 +122,18 @@ static void poll_console(void)
     }
 }
 
+/* Does the guest take interrupts where it is now? Kernel code that runs keeps its flag in the vCPU page. */
+static bool interrupts_open(const struct CPUState *cpu)
+{
+    return cpu->env.cpl == 0 ? cpu->vp->vif & 1 : cpu->env.eflags & IF_MASK;
+}
+
 static void tick(void)
 {
     uint64_t now = now_ns(NULL);
 
     page_state_tick();
+    vmachine_host_tick(&machine.vm, interrupts_open(machine.cpu));
     vmachine_tick(&machine.vm, now);
     if (++machine.frame_ticks >= TICK_HZ / FRAME_HZ) {
         machine.frame_ticks = 0;
@@ -193,11 +200,13 @@ void machine_stop(void)
 
 void machine_save(struct vmachine_state *state)
 {
+    vmachine_idle(&machine.vm); /* no request waits outside of the devices' state */
     vmachine_save(&machine.vm, state);
 }
 
 int machine_load(const struct vmachine_state *state)
 {
+    vmachine_idle(&machine.vm);
     int err = vmachine_load(&machine.vm, state);
 
     if (err == 0) { /* now_ns() is last_ns again */
@@ -262,6 +271,9 @@ bool cpu_exec_interrupt(struct CPUState *cpu)
             return true;
         }
     }
+    if (unlikely(machine.vm.pace.handling) && cpu->env.eflags & IF_MASK) {
+        vmachine_irq_open(&machine.vm);
+    }
     if (!irq_due(cpu) || cpu_debug_holds_irq(&cpu->debug)) {
         return false;
     }
@@ -275,6 +287,7 @@ void cpu_halt_wait(struct CPUState *cpu)
 {
     const uint64_t pc = cpu->env.eip;
 
+    vmachine_idle(&machine.vm);
     while (!irq_due(cpu) && cpu->exit_request == CPU_RUNNING) {
         serve_host(cpu);
         if (cpu->env.eip != pc) {

@@ -53,7 +53,8 @@ test-shadow-window-objs := tests/host/test-shadow-window.o tests/host/shadow-gue
 test-shadow-model-objs := tests/host/test-shadow-model.o $(shadow-test-objs)
 
 host-tests += test-vdev-acpi test-vdev-bus test-vdev-pit test-vdev-uart test-vdev-pic \
-              test-vdev-rtc test-vdev-small test-vdev-machine test-vdev-fuzz
+              test-vdev-rtc test-vdev-small test-vdev-machine test-vdev-fuzz test-vdev-pace
+test-vdev-pace-objs := tests/host/test-vdev-pace.o drivers/vdev/irq-pace.o
 test-vdev-acpi-objs := tests/host/test-vdev-acpi.o drivers/vdev/acpi-pm.o
 test-vdev-bus-objs := tests/host/test-vdev-bus.o drivers/vdev/bus.o tests/host/log.o
 test-vdev-pit-objs := tests/host/test-vdev-pit.o drivers/vdev/pit.o

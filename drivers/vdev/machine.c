@@ -31,16 +31,25 @@ static struct vdev_irq irq_line(struct vmachine *m, unsigned line)
     return (struct vdev_irq){.set = pic_set_irq, .ctl = &m->pic, .line = line};
 }
 
+/* As irq_line(), for timer n: with its pace kept. */
+static struct vdev_irq timer_line(struct vmachine *m, unsigned n, unsigned line)
+{
+    struct vdev_irq out = irq_line(m, line);
+
+    return irq_pace_input(&m->timer[n], &m->pace, &out);
+}
+
 static void init_devices(struct vmachine *m)
 {
     const struct vmachine_config *cfg = &m->cfg;
     struct vdev_clock clock = {.now_ns = machine_now, .opaque = m};
     struct vdev_reset reset = {.request = cfg->reset, .opaque = cfg->opaque};
-    struct vdev_irq pit = irq_line(m, IRQ_PIT), com1 = irq_line(m, IRQ_COM1),
-                    rtc = irq_line(m, IRQ_RTC);
+    struct vdev_irq pit = timer_line(m, 0, IRQ_PIT), com1 = irq_line(m, IRQ_COM1),
+                    rtc = timer_line(m, 1, IRQ_RTC);
     struct vdev_irq kbd = irq_line(m, IRQ_KBD), aux = irq_line(m, IRQ_AUX),
                     sci = irq_line(m, VMACHINE_IRQ_SCI);
 
+    irq_pace_init(&m->pace, m->timer, VMACHINE_TIMERS);
     pic_init(&m->pic, cfg->irq_changed, cfg->opaque);
     pit_init(&m->pit, &clock, &pit);
     port61_init(&m->port61, &m->pit, &clock);
@@ -157,5 +166,25 @@ bool vmachine_irq_pending(const struct vmachine *m)
 
 uint8_t vmachine_irq_ack(struct vmachine *m)
 {
+    unsigned line = (unsigned)pic_requested(&m->pic);
+
+    if (line == IRQ_PIT || line == IRQ_RTC) {
+        irq_pace_taken(&m->pace);
+    }
     return pic_ack(&m->pic);
+}
+
+void vmachine_irq_open(struct vmachine *m)
+{
+    irq_pace_open(&m->pace);
+}
+
+void vmachine_host_tick(struct vmachine *m, bool open)
+{
+    irq_pace_tick(&m->pace, open);
+}
+
+void vmachine_idle(struct vmachine *m)
+{
+    irq_pace_idle(&m->pace);
 }

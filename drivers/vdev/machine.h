@@ -10,6 +10,7 @@
 #include "drivers/vdev/acpi-pm.h"
 #include "drivers/vdev/dma.h"
 #include "drivers/vdev/i8042.h"
+#include "drivers/vdev/irq-pace.h"
 #include "drivers/vdev/misc.h"
 #include "drivers/vdev/pci.h"
 #include "drivers/vdev/pic.h"
@@ -43,6 +44,7 @@ struct vmachine_config {
 
 #define VMACHINE_ACPI_PM 0x0600 /* what the FADT points to */
 #define VMACHINE_IRQ_SCI 9
+#define VMACHINE_TIMERS  2 /* the PIT's channel 0, the RTC */
 
 struct vmachine {
     struct vmachine_config cfg;
@@ -61,6 +63,8 @@ struct vmachine {
     struct debug_exit debug_exit;
     struct debugcon debugcon;
     struct counter_port counters;
+    struct irq_pace pace; /* of the timers' interrupts: the host's troubles, no state of the guest's */
+    struct irq_pace_line timer[VMACHINE_TIMERS];
 };
 
 /* Power-on, and power-on again. *m must stay where it is. */
@@ -84,5 +88,11 @@ bool vmachine_serial_in(struct vmachine *m, uint8_t byte);
 bool vmachine_irq_pending(const struct vmachine *m);
 /* Interrupt acknowledge: the vector to deliver. */
 uint8_t vmachine_irq_ack(struct vmachine *m);
+
+/* What the pace of timer interrupts depends on (irq-pace.h): the CPU is about to go on with interrupts on; a tick of the host found
+ * them on or off; the guest waits in HLT. May raise the INTR pin. */
+void vmachine_irq_open(struct vmachine *m);
+void vmachine_host_tick(struct vmachine *m, bool open);
+void vmachine_idle(struct vmachine *m);
 
 #endif

@@ -135,6 +135,17 @@ bool pic_get_irq(const struct pic *pic)
     return pic->chip[MASTER].int_out;
 }
 
+int pic_requested(const struct pic *pic)
+{
+    int line = chip_pending(&pic->chip[MASTER]);
+
+    if (line != CASCADE) {
+        return line;
+    }
+    line = chip_pending(&pic->chip[SLAVE]);
+    return line < 0 ? -1 : line + 8;
+}
+
 uint8_t pic_ack(struct pic *pic)
 {
     struct pic_chip *master = &pic->chip[MASTER], *slave = &pic->chip[SLAVE];

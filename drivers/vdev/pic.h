@@ -41,6 +41,8 @@ void pic_set_irq(void *ctl, unsigned line, int level);
 
 /* Is the INT pin of the pair active? */
 bool pic_get_irq(const struct pic *pic);
+/* The line that pic_ack() would serve now; -1 if none. */
+int pic_requested(const struct pic *pic);
 /* The CPU's interrupt acknowledge: the vector; that of a spurious IRQ 7 or 15 if the request has
  * gone. */
 uint8_t pic_ack(struct pic *pic);

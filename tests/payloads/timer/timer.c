@@ -289,12 +289,48 @@ static void with_traps(void)
     CHECK(ticks > 0);
 }
 
+#define SLOW_CYCLES 7500000u /* 3 ms, or so: a few ticks of the monitor's, many of the timer's */
+#define SLOW_MAX    2000u    /* handlers until the loop is given up */
+
+/* Takes much longer than the timer's period, so the next request waits when it returns. */
+static void on_slow_tick(struct trap_frame *f)
+{
+    uint64_t start = rdtsc();
+
+    while (rdtsc() - start < SLOW_CYCLES) {
+    }
+    if (++ticks >= SLOW_MAX) {
+        f->gpr[RCX] = 1; /* the loop's last round */
+    }
+    pic_eoi(0);
+}
+
+/* The monitor's promise, not the CPU's: whatever the handler takes, the code that it interrupts goes on. */
+static void slow_handler(void)
+{
+    struct cpu_state s;
+
+    snippet_put(0, register_loop, sizeof(register_loop));
+    snippet_state(&s, false);
+    s.gpr[RCX] = 500000;
+    s.rflags |= FLAG_IF;
+    trap_handler(IRQ_BASE, on_slow_tick);
+    ticks = 0;
+    pit_start(20000);
+    cpu_run(&s);
+    CHECK(ticks > 0);
+    CHECK(ticks < SLOW_MAX);
+    trap_handler(IRQ_BASE, on_tick);
+    pit_start((unsigned)cmdline_number("hz=", HZ));
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
         {"loop-kernel", loop_kernel}, {"loop-user", loop_user},   {"spin", spin},
         {"halt", halt},               {"sti-shadow", sti_shadow}, {"no-shadow", no_shadow},
         {"masked", masked},           {"random-code", random_code}, {"with-traps", with_traps},
+        {"slow-handler", slow_handler},
     };
     paging_init();
     trap_init();
