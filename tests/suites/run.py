@@ -29,7 +29,7 @@ from mkbundle import pad, write_bundle  # noqa: E402
 from mkinitramfs import Archive  # noqa: E402
 
 LOAD_FACTOR = float(os.environ.get("ND_TIME_FACTOR", "6"))  # time limits are for an idle machine
-CMDLINE = "console=ttyS0 acpi=off pci=off noapic nolapic nosmp tsc=reliable quiet panic=-1 reboot=t"
+CMDLINE = "console=ttyS0 tsc=reliable quiet panic=-1 reboot=t"
 MEMORY = "512M"
 BOOT_SECONDS = 60
 SLACK_SECONDS = 60   # beyond the time limit that the guest itself enforces
