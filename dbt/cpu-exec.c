@@ -415,6 +415,11 @@ static bool cpu_handle_pending(struct CPUState *cpu)
         return false;
     }
     if (cpu->exception_index != EXCP_NONE) {
+        if (unlikely(cpu->debug.hits) && cpu->exception_index == EXCP01_DB) {
+            /* ICEBP behind a MOV SS that has hit: one #DB, not a second one on the same stack (IST). */
+            cpu->env.dr[6] |= cpu->debug.hits;
+            cpu->debug.hits = 0;
+        }
         do_interrupt(cpu);
         debug_after_delivery(cpu);
         return false;

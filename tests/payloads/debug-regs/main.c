@@ -318,6 +318,22 @@ static void single_step_too(void)
     EVENTS(1, DR6_BS, 4, DR6_BS | 1, 5, DR6_BS);
 }
 
+/* What MOV SS hits waits for the next instruction, and joins the #DB that this one raises by itself. */
+static void behind_mov_ss(void)
+{
+    for (unsigned user = 0; user < 2; user++) {
+        *(volatile uint16_t *)DATA = user ? SEL_UDATA : SEL_KDATA;
+        arm(0, DATA, RW_ACCESS, 2);
+        PUT(0, 0x8e, 0x17, 0x90, 0x90, 0xcd, 0x80); /* mov (%rdi), %ss; nop; nop */
+        run(user, DATA, 0, false);
+        EVENTS(3, 1);
+        PUT(0, 0x8e, 0x17, 0xf1, 0x90, 0xcd, 0x80); /* mov (%rdi), %ss; icebp; nop */
+        run(user, DATA, 0, false);
+        EVENTS(3, 1);
+        disarm();
+    }
+}
+
 /* ---- instructions ---- */
 
 static void fault_before(void)
@@ -484,6 +500,7 @@ int main(void)
         {"fault-comes-first", fault_comes_first},
         {"sensitive-instructions", sensitive_instructions},
         {"single-step-too", single_step_too},
+        {"behind-mov-ss", behind_mov_ss},
         {"fault-before", fault_before},
         {"in-a-loop", in_a_loop},
         {"across-pages", across_pages},
