@@ -2,7 +2,7 @@
 """Payload bench-nano native and translated: executed instructions and TSC cycles per operation."""
 import re
 
-from report import COUNTED, Broken, run_guest, summary, table
+from report import COUNTED, Broken, pair_text, paired, run_guest, summary, table
 
 TITLE = "Nanobenchmarks, per operation"
 LINE = re.compile(r"^bench (\S+) ([\d.]+) ([\d.]+) ([\d.]+)\r?$", re.M)
@@ -19,15 +19,14 @@ def one_run(settings, mode, extra):
 
 
 def measure(settings):
-    """{name: {mode: {'insns', 'insns_first', 'cycles': summary of the runs' minima, 'cycles_median'}}}"""
+    """{name: {mode: {'insns', 'insns_first', 'cycles': summary of the runs' minima, 'paired': of their ratios to native's}}}"""
     result = {}
-    for mode in ("native", "translate"):
-        counted = one_run(settings, mode, COUNTED)
-        timed = [one_run(settings, mode, []) for _ in range(settings.runs)]
-        for name, (least, _, first) in counted.items():
+    timed = settings.timed(("native", "translate"), lambda mode: one_run(settings, mode, []))
+    for mode in timed:
+        for name, (least, _, first) in one_run(settings, mode, COUNTED).items():
+            cycles, native = ([run[name][0] for run in timed[m]] for m in (mode, "native"))
             result.setdefault(name, {})[mode] = {
-                "insns": least, "insns_first": first, "cycles": summary([run[name][0] for run in timed]),
-                "cycles_median": summary([run[name][1] for run in timed])["median"]}
+                "insns": least, "insns_first": first, "cycles": summary(cycles), "paired": paired(cycles, native)}
     return result
 
 
@@ -36,7 +35,5 @@ def lines(result):
     for name, modes in result.items():
         native, ours = modes["native"], modes["translate"]
         rows.append([name, native["insns"], ours["insns"], ours["insns"] / native["insns"], ours["insns_first"],
-                     native["cycles"]["min"], ours["cycles"]["min"], ours["cycles"]["min"] / native["cycles"]["min"],
-                     ours["cycles_median"], f"{ours['cycles']['spread']:.0%}"])
-    return table(["operation", "insns native", "translated", "ratio", "first", "cycles native", "translated", "ratio",
-                  "median", "spread"], rows)
+                     native["cycles"]["min"], ours["cycles"]["min"], pair_text(ours["paired"])])
+    return table(["operation", "insns native", "translated", "ratio", "first", "cycles native", "translated", "paired ratio"], rows)

@@ -28,8 +28,10 @@ def block(name, rows):
 
 
 def bars(title, label, columns, rows, log=False):
-    """rows: [name, value of each column or 'NaN']"""
+    """rows: [name, value of each column or 'NaN']; None if all are"""
     measured = [(i, column) for i, column in enumerate(columns) if any(row[i + 1] != "NaN" for row in rows)]
+    if not measured:
+        return None
     curves = ", ".join(f"$data using {i + 2}:xtic(1) title {quote(column)}" for i, column in measured)
     return HEAD + BARS + block("data", rows) + ("set logscale y\n" if log else "set yrange [0:*]\n") + (
         f"set title {quote(title)}\nset ylabel {quote(label)}\nplot {curves}, 1 with lines lc rgb '#888888' notitle\n")
@@ -56,8 +58,9 @@ def work(result):
     def over(row, engine, clock):
         if engine not in row:
             return "NaN"
-        of = (lambda e: e["insns"]) if clock == "insns" else (lambda e: e["cycles"]["min"])
-        return of(row[engine]) / of(row["native"])
+        if clock == "insns":
+            return row[engine]["insns"] / row["native"]["insns"]
+        return row[engine]["paired"]["median"] if "paired" in row[engine] else "NaN"
 
     if not all("native" in row for row in result.values()):
         return {}
@@ -67,7 +70,7 @@ def work(result):
 
 
 def programs(result):
-    return {name.replace("work", "programs"): text.replace("In the machine", "Debian in the machine")
+    return {name.replace("work", "programs"): text and text.replace("In the machine", "Debian in the machine")
             for name, text in work(result).items()}
 
 
@@ -108,9 +111,13 @@ def draw(folder):
         path = os.path.join(folder, part + ".json")
         if not os.path.exists(path):
             continue
-        with open(path, encoding="ascii") as f:
-            plots = drawer(json.load(f))
-        for name, text in plots.items():
+        try:
+            with open(path, encoding="ascii") as f:
+                plots = drawer(json.load(f))
+        except (KeyError, ValueError) as error:
+            print(f"plots: {path} is not of this version: {error!r}")
+            continue
+        for name, text in ((name, text) for name, text in plots.items() if text):
             target = os.path.join(folder, name + ".svg")
             done = subprocess.run(["gnuplot"], input=f"set output {quote(target)}\n{text}", text=True, capture_output=True, check=False)
             if done.returncode or done.stderr.strip():

@@ -4,7 +4,7 @@ import os
 import re
 import statistics
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../boot"))
 from machine import EXIT_CODES, STATUS_RESET, boot, describe  # pylint: disable=wrong-import-position
@@ -17,8 +17,28 @@ COUNTED = ["-icount", "shift=0,sleep=off"]  # virtual time is the number of exec
 @dataclass
 class Settings:
     build: str = "build"
-    runs: int = 3              # of what is timed; what is counted is exact and runs once
+    runs: int = 3              # of what is timed, 0 = none; what is counted is exact and runs once
     peer: bool = True          # compare with a nested QEMU too
+    peer_runs: int = 2         # of that, whose own boot takes longest
+    peer_counted: dict = field(default_factory=dict)  # engines.py: what its counted run has printed, by job
+
+    def timed(self, engines, run):
+        """{engine: [run(engine), ...]}, in turns: both sides of a ratio see the same load. The nested QEMU does not get through its
+        timer interrupts on a machine that is busy enough: then its time is left out, and said."""
+        result = {engine: [] for engine in engines}
+        late = False
+        for i in range(self.runs):
+            for engine in engines:
+                if engine == "peer" and (late or i >= self.peer_runs):
+                    continue
+                try:
+                    result[engine].append(run(engine))
+                except Broken as reason:
+                    if engine != "peer":
+                        raise
+                    late = True
+                    print(f"the nested QEMU is not timed: {str(reason).splitlines()[0]}", flush=True)
+        return result
 
     @property
     def kernel(self):
@@ -68,6 +88,16 @@ def summary(values):
     median = statistics.median(values)
     spread = (max(values) - min(values)) / median if median else 0.0
     return {"min": min(values), "median": median, "max": max(values), "spread": spread, "runs": len(values)}
+
+
+def paired(ours, native):
+    """Summary of the ratios of runs that were taken in turns: what else the computer does touches both sides of a ratio."""
+    return summary([a / b for a, b in zip(ours, native)])
+
+
+def pair_text(pairs):
+    """Median of the paired ratios, with least and most; '' if there are none."""
+    return f"{number(pairs['median'])} ({number(pairs['min'])} to {number(pairs['max'])})" if pairs else ""
 
 
 def number(value):

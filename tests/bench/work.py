@@ -2,20 +2,20 @@
 """The workloads of tests/bench/workloads/ as a bare payload in the machine: native, translated and in a nested QEMU."""
 import re
 
-from report import Broken, summary, table
+from report import Broken, pair_text, paired, summary, table
 
 import engines
 
 TITLE = "Workloads in the machine: native, notdirty, nested QEMU TCG"
 LINE = re.compile(r"^work (\S+) (\d+) (\d+) ([0-9a-f]+)\r*$", re.M)
-TIME_LIMIT = 300
+TIME_LIMIT = 1200
 ENGINES = ("native", "translate", "peer")
 
 
 def one_run(settings, engine, counted, scale):
     """{name: (first, least, checksum)}"""
     if engine == "peer":
-        output = engines.peer(settings, "work", TIME_LIMIT, counted=counted, scale=scale)
+        output = engines.peer(settings, "work", TIME_LIMIT, counted)
     else:
         output = engines.until(settings, rb"work sort [^\n]*\n", TIME_LIMIT, counted=counted, mode=engine,
                                guest=settings.payload("bench-work"), cmdline=f"scale={scale}")
@@ -29,8 +29,9 @@ def merge(result, engine, counted, timed):
     for name, (first, least, checksum) in counted.items():
         row = result.setdefault(name, {})
         row[engine] = {"insns": least, "insns_first": first, "checksum": checksum}
-        if timed:
-            row[engine]["cycles"] = summary([run[name][1] for run in timed])
+        if timed[engine]:
+            row[engine]["cycles"] = summary([run[name][1] for run in timed[engine]])
+            row[engine]["paired"] = paired(*([run[name][1] for run in timed[e]] for e in (engine, "native")))
 
 
 def check(result):
@@ -43,19 +44,11 @@ def check(result):
 def measure(settings):
     result = {}
     present = ENGINES if settings.peer else ENGINES[:2]
-    timed = {engine: [] for engine in present}
-    for _ in range(settings.runs):  # in turns: both sides of a ratio see the same load
-        for engine in present:
-            timed[engine].append(one_run(settings, engine, False, 0))
+    timed = settings.timed(present, lambda engine: one_run(settings, engine, False, 0))
     for engine in present:
-        merge(result, engine, one_run(settings, engine, True, 0), timed[engine])
+        merge(result, engine, one_run(settings, engine, True, 0), timed)
     check(result)
     return result
-
-
-def paired(row, engine):
-    """Least cycles, over native's."""
-    return row[engine]["cycles"]["min"] / row["native"]["cycles"]["min"]
 
 
 def lines(result):
@@ -63,6 +56,6 @@ def lines(result):
     for name, row in result.items():
         native, ours, peer = row["native"], row["translate"], row.get("peer")
         rows.append([name, native["insns"], ours["insns"] / native["insns"],
-                     peer["insns"] / native["insns"] if peer else "", native["cycles"]["min"] / 1e6, paired(row, "translate"),
-                     paired(row, "peer") if peer else "", f"{ours['cycles']['spread']:.0%}"])
-    return table(["workload", "insns native", "notdirty", "QEMU", "Mcycles native", "notdirty", "QEMU", "spread"], rows)
+                     peer["insns"] / native["insns"] if peer else "", native["cycles"]["min"] / 1e6 if "cycles" in native else "",
+                     pair_text(ours.get("paired")), pair_text(peer.get("paired")) if peer else ""])
+    return table(["workload", "insns native", "notdirty", "QEMU", "Mcycles native", "notdirty", "QEMU"], rows)
