@@ -10,6 +10,7 @@
 #include "dbt/store-table.h"
 #include "dbt/translate-all.h"
 #include "kernel/enter.h"
+#include "kernel/guest-memory.h"
 #include "kernel/irq.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
@@ -209,6 +210,7 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
     vcpu_paging(&cpu->env, &gp);
     if (guest_walk(&gp, pc, WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0), &res) < 0) {
         cpu->env.cr[2] = pc;
+        guest_tlb_drop(pc);
         CPU_STAT(cpu, guest_fault);
         raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
         return TB_PAGE_ADDR_INVALID;

@@ -9,6 +9,7 @@
 #include "dbt/page-state.h"
 #include "dbt/translate-all.h"
 #include "kernel/debug.h"
+#include "kernel/guest-memory.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -107,6 +108,7 @@ static enum fault_result guest_page_fault(struct CPUState *cpu, gva_t va, uint32
     CPU_STAT(cpu, guest_fault);
     LOG(MMU, "guest #PF pc=%llx va=%llx error=%x", (unsigned long long)cpu->env.eip, (unsigned long long)va, error_code);
     cpu->env.cr[2] = va;
+    guest_tlb_drop(va);
     raise_exception_err(cpu, EXCP0E_PAGE, error_code);
     return FAULT_EXCEPTION;
 }

@@ -17,7 +17,7 @@ int run_guest(const struct conf *conf, const struct load *load, const struct boo
 /* The paging registers of the guest as the walker wants them. */
 void vcpu_paging(const struct CPUX86State *env, struct guest_paging *gp);
 
-/* ---- vcpu-host.c ---- */
+/* ---- guest-memory.c ---- */
 
 /*
  * [ram, ram + len), len > 0, has been written by something else than translated code: dirty bits are set, translations of the

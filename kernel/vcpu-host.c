@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What kernel/vcpu/ needs of the machine: guest memory by address, flushes, and the hardware's mirrors of guest state. */
+/* What kernel/vcpu/ needs of the machine: flushes, ports, and the hardware's mirrors of guest state. */
 #include "dbt/host.h"
 #include "dbt/page-state.h"
 #include "dbt/store-site.h"
@@ -8,6 +8,7 @@
 #include "dbt/x87-ip.h"
 #include "kernel/debug.h"
 #include "kernel/fp-state.h"
+#include "kernel/guest-memory.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
 #include "kernel/lib/printf.h"
@@ -21,93 +22,6 @@
 #include "mm/ram.h"
 #include "mm/shadow.h"
 #include "mm/walk.h"
-
-#define MAX_PAGES 3 /* of one access by an instruction: a 4 KiB I/O bitmap read, a frame push */
-
-static int device_access(struct CPUState *cpu, gva_t va, gpa_t gpa)
-{
-    snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
-             "guest uses device memory (va %llx, physical %llx) as a table or stack at pc %llx", (unsigned long long)va,
-             (unsigned long long)gpa, (unsigned long long)cpu->env.eip);
-    cpu->exit_request = CPU_EXIT_ERROR;
-    cpu->exception_index = EXCP_EXIT;
-    return -EFAULT;
-}
-
-/* Find the RAM behind [va, va + len), page by page, before anything is touched. */
-static int translate_range(struct CPUState *cpu, gva_t va, size_t len, unsigned access, ram_addr_t *ram, unsigned *pages)
-{
-    struct guest_paging gp;
-
-    vcpu_paging(&cpu->env, &gp);
-    *pages = 0;
-    for (gva_t at = va; len && at <= va + len - 1; at = (at & PAGE_MASK) + PAGE_SIZE) {
-        struct walk_result res;
-
-        if (*pages == MAX_PAGES) {
-            return device_access(cpu, at, 0);
-        }
-        if (guest_walk(&gp, at, access, &res) < 0) {
-            CPU_STAT(cpu, guest_fault);
-            cpu->env.cr[2] = at;
-            raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
-            return -EFAULT;
-        }
-        if (!gpa_to_ram(res.gpa, &ram[(*pages)++])) {
-            return device_access(cpu, at, res.gpa);
-        }
-        if ((at & PAGE_MASK) == (~(uint64_t)0 & PAGE_MASK)) {
-            break; /* the last page of the address space */
-        }
-    }
-    return 0;
-}
-
-int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user)
-{
-    ram_addr_t ram[MAX_PAGES];
-    unsigned pages;
-    uint8_t *p = buf;
-
-    if (translate_range(cpu, va, len, user ? WALK_USER : 0, ram, &pages) < 0) {
-        return -EFAULT;
-    }
-    if (unlikely(cpu->debug.nr_wp && len)) {
-        cpu_check_watchpoint(cpu, va, len, BP_MEM_READ);
-    }
-    for (unsigned i = 0; i < pages; i++) {
-        size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
-
-        memcpy(p, ram_to_virt(ram[i]), n);
-        p += n;
-        len -= n;
-    }
-    return 0;
-}
-
-int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool user)
-{
-    ram_addr_t ram[MAX_PAGES];
-    unsigned pages;
-    const uint8_t *p = buf;
-
-    if (translate_range(cpu, va, len, WALK_WRITE | (user ? WALK_USER : 0), ram, &pages) < 0) {
-        return -EFAULT;
-    }
-    if (unlikely(cpu->debug.nr_wp && len)) {
-        debug_remember(cpu);
-        cpu_check_watchpoint(cpu, va, len, BP_MEM_WRITE);
-    }
-    for (unsigned i = 0; i < pages; i++) {
-        size_t n = MIN(len, (size_t)(PAGE_SIZE - (ram[i] & ~PAGE_MASK)));
-
-        memcpy(ram_to_virt(ram[i]), p, n);
-        guest_ram_written(ram[i], n);
-        p += n;
-        len -= n;
-    }
-    return 0;
-}
 
 void cpu_x87_image(struct CPUState *cpu, uint8_t *image)
 {
@@ -132,21 +46,6 @@ uint32_t host_fip(struct CPUState *cpu)
     fp_x87_image(cpu, image);
     memcpy(&fip, image + X87_FIP_OFFSET, sizeof(fip));
     return fip;
-}
-
-void guest_ram_written(ram_addr_t ram, uint64_t len)
-{
-    mm_guest_written(ram, (unsigned)len);
-    for (ram_addr_t page = ram & PAGE_MASK; page < ram + len; page += PAGE_SIZE) {
-        shadow_guest_writes(page);
-    }
-}
-
-/* mm/host.h: the page walk set A/D bits in a guest table. */
-void mm_guest_written(ram_addr_t ram, unsigned len)
-{
-    dirty_log_written(ram, len);
-    tb_invalidate_phys_range(vcpu0(), ram, ram + len - 1, 0);
 }
 
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size)
@@ -209,6 +108,7 @@ void tlb_flush_guest(struct CPUState *cpu, bool all)
 
     vcpu_paging(&cpu->env, &gp);
     warn_if_windows_mapped(&gp);
+    guest_tlb_flush();
     shadow_set_paging(&gp); /* drops what a write to CR3 drops */
     if (all) {
         shadow_flush();
@@ -219,6 +119,7 @@ void tlb_flush_guest(struct CPUState *cpu, bool all)
 
 void tlb_flush_page_guest(struct CPUState *cpu, gva_t va)
 {
+    guest_tlb_drop(va);
     shadow_flush_page(va);
     dbt_tlb_page_flushed(cpu, va);
 }

@@ -25,7 +25,7 @@ void do_interrupt_hard(struct CPUState *cpu, int vector);
 /* Physical address bits of the guest CPU (CPUID 80000008). Valid after cpu_reset(). */
 unsigned cpu_maxphyaddr(void);
 
-/* ---- environment: implemented by kernel/vcpu-host.c and by tests ---- */
+/* ---- environment: implemented by kernel/vcpu-host.c, kernel/guest-memory.c and by tests ---- */
 
 /* Guest linear memory with the privilege given (user: CPL-3 rules). Ranges may cross pages. 0, or -EFAULT with #PF raised
  * (exception_index, error_code, cr[2]); nothing is written on failure. Writes go through the SMC funnel. Device memory: -EFAULT with
