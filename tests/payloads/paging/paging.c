@@ -451,6 +451,82 @@ static void write_protect_off(void)
     }
 }
 
+/*
+ * System instructions access memory through the same TLB; a monitor that executes them does it in another way than translated
+ * code.
+ */
+static uint32_t lar_at(uint64_t va)
+{
+    uint32_t rights = 0;
+
+    __asm__ volatile("lar (%1), %0" : "+r"(rights) : "r"(va) : "memory");
+    return rights;
+}
+
+/* What str at va wrote to *word. */
+static uint16_t str_at(uint64_t va, volatile uint16_t *word)
+{
+    *word = 0;
+    __asm__ volatile("str (%0)" : : "r"(va) : "memory");
+    return *word;
+}
+
+static void system_accesses(void)
+{
+    static const uint16_t selectors[] = {SEL_KCODE, SEL_KDATA, SEL_UDATA};
+    uint16_t *frames[3];
+    uint32_t rights[3];
+
+    for (unsigned i = 0; i < 3; i++) {
+        frames[i] = page_alloc();
+        frames[i][0] = selectors[i];
+        rights[i] = lar_at((uint64_t)frames[i]);
+    }
+    CHECK(rights[0] != rights[1] && rights[1] != rights[2] && rights[0] != rights[2]);
+    for (unsigned n = 0; n < 60; n++) {
+        unsigned i = n % 3, next = (n + 1) % 3;
+
+        page_map(VA, (uint64_t)frames[i], PTE_P);
+        CHECK_EQ(lar_at(VA), rights[i]);
+        CHECK(faults(VA, true));
+        *page_entry(VA, 1) |= PTE_W; /* more rights: the fault was enough */
+        CHECK_EQ(str_at(VA + 8, frames[i] + 4), SEL_TSS);
+        CHECK_EQ(*page_entry(VA, 1) & PTE_D, PTE_D);
+        *page_entry(VA, 1) = (uint64_t)frames[next] | PTE_P | PTE_W;
+        invlpg(VA);
+        CHECK_EQ(lar_at(VA), rights[next]);
+        CHECK_EQ(str_at(VA + 8, frames[next] + 4), SEL_TSS);
+        *page_entry(VA, 1) = (uint64_t)frames[i] | PTE_P | PTE_W;
+        tlb_flush_all();
+        CHECK_EQ(lar_at(VA), rights[i]);
+        CHECK_EQ(str_at(VA + 8, frames[i] + 4), SEL_TSS);
+    }
+}
+
+/* INVLPG of any of its addresses ends a large page. */
+static void system_accesses_large(void)
+{
+    uint64_t base = ALIGN_UP((uint64_t)pages_alloc(1536), 0x200000), va = 0x0000310000000000ull;
+    volatile uint64_t *pde = page_entry(va, 2);
+    uint64_t *table = page_alloc();
+
+    *(uint16_t *)(base + 0x5000) = SEL_KCODE;
+    *(uint16_t *)(base + 0x6000) = SEL_KDATA;
+    for (unsigned i = 0; i < 512; i++) {
+        table[i] = (base + i * 4096 + 0x1000) | PTE_P | PTE_W;
+    }
+    for (unsigned n = 0; n < 20; n++) {
+        *pde = base | PTE_P | PTE_W | PTE_PS;
+        tlb_flush_all();
+        CHECK_EQ(lar_at(va + 0x5000), lar_at(base + 0x5000));
+        *pde = (uint64_t)table | PTE_P | PTE_W;
+        invlpg(va + 0x100000);
+        CHECK_EQ(lar_at(va + 0x5000), lar_at(base + 0x6000));
+    }
+    *pde = 0;
+    tlb_flush_all();
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
@@ -472,6 +548,8 @@ int main(void)
         {"global-cleared", global_cleared},
         {"no-execute", no_execute},
         {"write-protect-off", write_protect_off},
+        {"system-accesses", system_accesses},
+        {"system-accesses-large", system_accesses_large},
     };
     paging_init();
     trap_init();
