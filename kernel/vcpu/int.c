@@ -148,17 +148,30 @@ static int gate_stack(struct CPUState *cpu, const struct gate_target *t, unsigne
     return 0;
 }
 
-/* Write the frame, the upper page first as pushes do, so that CR2 is what a push would report. */
+/* Bytes [from, from + len) of a frame, all in one page. CR2 of a fault is that of the first push that falls into the page, which
+ * is the highest one: the order in SDM vol. 2, INT n, "Operation". */
+static int push_part(struct CPUState *cpu, uint64_t from, const uint8_t *bytes, uint64_t len, bool user)
+{
+    if (!cpu_stub(cpu, from, bytes, (unsigned)len, user)) {
+        return 0;
+    }
+    if (cpu->exception_index == EXCP0E_PAGE) {
+        cpu->env.cr[2] = from + len - 8;
+    }
+    return 1;
+}
+
+/* Write the frame, the upper page first, as pushes do. */
 static int push_frame(struct CPUState *cpu, uint64_t rsp, const uint64_t *frame, unsigned len,
                       bool user)
 {
     const uint8_t *bytes = (const uint8_t *)frame;
     uint64_t low = MIN((uint64_t)len, PAGE_SIZE - (rsp & ~PAGE_MASK));
 
-    if (low < len && cpu_stub(cpu, rsp + low, bytes + low, len - low, user)) {
+    if (low < len && push_part(cpu, rsp + low, bytes + low, len - low, user)) {
         return 1;
     }
-    return cpu_stub(cpu, rsp, bytes, low, user) != 0;
+    return push_part(cpu, rsp, bytes, low, user);
 }
 
 static void enter_gate(struct CPUState *cpu, const struct event *ev, const struct gate_target *t,

@@ -162,12 +162,31 @@ static void iretq_bad_stack(void)
     check_unchanged("iretq", &before, &s);
 }
 
+/* The frame of an interrupt meets the missing page: nothing has happened, and CR2 is that of the first push into it. */
+static void frame_bad_stack(void)
+{
+    PUT(0, 0xcd, 0x80);
+    for (uint64_t above = 0; above <= 32; above += 16) { /* bytes of the frame that find their page */
+        struct cpu_state before, s;
+
+        snippet_state(&before, false);
+        before.gpr[RSP] = STACK_LOW + above;
+        s = before;
+        cpu_run(&s);
+        CHECK_EQ(s.vector, VEC_PF);
+        CHECK_EQ(s.error, PF_W);
+        CHECK_EQ(s.cr2, STACK_LOW - 8);
+        CHECK_EQ(s.rip, SNIPPET_CODE);
+        check_unchanged("int", &before, &s);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
         {"kernel-mode", kernel_mode},       {"user-mode", user_mode},
         {"stack-grows", stack_grows},       {"push-straddles", push_straddles},
-        {"iretq-bad-stack", iretq_bad_stack},
+        {"iretq-bad-stack", iretq_bad_stack}, {"frame-bad-stack", frame_bad_stack},
     };
     paging_init();
     trap_init();
