@@ -195,7 +195,7 @@ class Machine:
             self.process.kill()
             self.process.wait()
 
-    def screendump(self, timeout=10):
+    def screendump(self, timeout=120):
         """The screen as (width, height, RGB bytes)."""
         path = os.path.join(self._scratch.name, "screen.ppm")
         self._replies.clear()

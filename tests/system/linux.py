@@ -106,7 +106,7 @@ def crunch(shell):
 
 
 def processes(shell):
-    shell.check("i=0; while [ $i -lt 1000 ]; do (exit 3); [ $? = 3 ] && i=$((i+1)); done; echo $i", "1000")
+    shell.check("i=0; while [ $i -lt 400 ]; do (exit 3); [ $? = 3 ] && i=$((i+1)); done; echo $i", "400")
     shell.check("cat n | cat | cat | tail -n 1", "5000")
     shell.check("yes | head -n 3 | wc -l", "3")
     shell.check("trap 'echo caught' USR1; kill -USR1 $$; trap - USR1", "caught")
@@ -133,7 +133,8 @@ def cpu_seconds(pid):
 
 IDLE_SECONDS = 4
 CLOCK_TOLERANCE = 3600  # seconds: how fast it goes is a matter of calibration, which a busy machine disturbs
-IDLE_SHARE = 0.35  # of a CPU; a guest that spins uses all of it
+IDLE_SHARE = 0.35  # of a CPU; a guest that spins uses all of it, in every try
+IDLE_TRIES = 5     # a busy machine makes the guest's little work dearer for a while
 
 
 def idle(runner, test, factor):
@@ -142,11 +143,15 @@ def idle(runner, test, factor):
         started = time.monotonic()
         while time.monotonic() - started < 1:  # let it settle
             shell.m.pump(0.2)
-        before, started = cpu_seconds(shell.m.process.pid), time.monotonic()
-        while time.monotonic() - started < IDLE_SECONDS:
-            shell.m.pump(0.5)
-        share = (cpu_seconds(shell.m.process.pid) - before) / (time.monotonic() - started)
-        if share > IDLE_SHARE:
+        share = 1.0
+        for _ in range(IDLE_TRIES):
+            before, started = cpu_seconds(shell.m.process.pid), time.monotonic()
+            while time.monotonic() - started < IDLE_SECONDS:
+                shell.m.pump(0.5)
+            share = (cpu_seconds(shell.m.process.pid) - before) / (time.monotonic() - started)
+            if share <= IDLE_SHARE:
+                break
+        else:
             raise Wrong(f"an idle guest uses {share:.0%} of a CPU")
         shell.check("echo awake", "awake")
         if abs(wrong := int(shell.run("date +%s")) - time.time()) > CLOCK_TOLERANCE:
