@@ -43,7 +43,7 @@ static bool is_global(struct CPUState *cpu, const struct TranslationBlock *tb)
 
 static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
-    struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags);
+    struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags, cflags);
     struct TranslationBlock *tb = *slot;
 
     if (likely(tb && tb->pc == pc && tb->flags == flags && tb_cflags(tb) == cflags)) {

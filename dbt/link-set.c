@@ -269,22 +269,22 @@ bool link_set_cover(struct CPUState *cpu, const struct TranslationBlock *tb)
 
 /* ---- what leads to TBs ---- */
 
-static unsigned jmp_cache_hash(uint64_t pc)
+static unsigned jmp_cache_hash(uint64_t pc, uint32_t cflags)
 {
-    return (pc ^ (pc >> 10)) % LINK_JMP_CACHE;
+    return (pc ^ (pc >> 10) ^ tb_jmp_cache_salt(cflags)) % LINK_JMP_CACHE;
 }
 
-struct TranslationBlock **tb_jmp_cache_slot(struct CPUState *cpu, uint64_t pc, uint32_t flags)
+struct TranslationBlock **tb_jmp_cache_slot(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
     if ((flags & HF_CPL_MASK) == 3) {
-        return &present->jmp_cache[jmp_cache_hash(pc)];
+        return &present->jmp_cache[jmp_cache_hash(pc, cflags)];
     }
-    return &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc)];
+    return &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc) ^ tb_jmp_cache_salt(cflags)];
 }
 
 void link_jmp_cache_remove(const struct TranslationBlock *tb)
 {
-    unsigned h = jmp_cache_hash(tb->pc);
+    unsigned h = jmp_cache_hash(tb->pc, tb_cflags(tb));
 
     for (unsigned i = 0; i < LINK_SETS; i++) {
         if (sets[i] && sets[i]->jmp_cache[h] == tb) {

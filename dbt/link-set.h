@@ -70,7 +70,7 @@ bool link_set_cover(struct CPUState *cpu, const struct TranslationBlock *tb);
 /* As above, without making it so. */
 bool link_set_covers(struct link_set *set, const struct TranslationBlock *tb);
 /* The jump cache's entry for pc: the CPU's for the guest's kernel, the present set's for its programs. */
-struct TranslationBlock **tb_jmp_cache_slot(struct CPUState *cpu, uint64_t pc, uint32_t flags);
+struct TranslationBlock **tb_jmp_cache_slot(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags);
 /* The inline look-up table: let tb's index lead to its pad in the present set; undo that in all sets. */
 void link_table_add(struct TranslationBlock *tb);
 void link_table_remove(struct TranslationBlock *tb);

@@ -98,14 +98,22 @@ static void evaluate_store(const struct CPUState *cpu, struct store *st)
     st->count = st->insn.mem == MEM_STRING && st->insn.pfx & (PFX_REP | PFX_REPNE) ? env->regs[R_ECX] : 1;
 }
 
-static void decode_store(struct CPUState *cpu, struct store *st)
+/* tb: whose instruction it is, if known: it is executing what it was made from. */
+static void decode_store(struct CPUState *cpu, const struct TranslationBlock *tb, struct store *st)
 {
+    uint64_t off = tb ? cpu->env.eip - tb->pc : 0;
     uint8_t copy[INSN_MAX_LEN];
     const uint8_t *bytes;
+    bool known;
 
     st->write.len = st->read.len = 0;
     st->exact = false;
-    if (cpu_fetch_insn(cpu, cpu->env.eip, &st->insn, copy, &bytes)) {
+    if (tb && off < tb->size) {
+        known = insn_decode(&st->insn, tb_guest_bytes(tb) + off, tb->size - off) == DECODE_OK;
+    } else {
+        known = cpu_fetch_insn(cpu, cpu->env.eip, &st->insn, copy, &bytes);
+    }
+    if (known) {
         evaluate_store(cpu, st);
     }
 }
@@ -227,11 +235,11 @@ static void order_redo(struct CPUState *cpu, bool alias)
 }
 
 /* What page_unprotect() and notdirty_redo() begin with: the extent, and how the redo will be done. */
-static bool begin_store(struct CPUState *cpu, struct store *st, gva_t fault_va)
+static bool begin_store(struct CPUState *cpu, const struct TranslationBlock *tb, struct store *st, gva_t fault_va)
 {
     bool alias;
 
-    decode_store(cpu, st);
+    decode_store(cpu, tb, st);
     /* A redo at the store's own address that meets another page goes on so: it needs the windows it has. */
     alias = cpu->nr_smc_ranges == 0 && plan_alias(cpu, st);
     find_ranges(cpu, st, fault_va);
@@ -250,7 +258,7 @@ void notdirty_redo(struct CPUState *cpu, gva_t fault_va)
 {
     struct store st;
 
-    order_redo(cpu, begin_store(cpu, &st, fault_va));
+    order_redo(cpu, begin_store(cpu, NULL, &st, fault_va));
     note_ram(cpu);
 }
 
@@ -266,7 +274,8 @@ static void give_up_pages(struct CPUState *cpu)
     }
 }
 
-enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc)
+enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, tb_page_addr_t ram,
+                                          const struct TranslationBlock *tb, uint64_t host_pc)
 {
     bool current = false;
     bool any_hit = false;
@@ -279,10 +288,11 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
     if (smc_policy.check) {
         return UNPROTECT_NOT_OURS; /* check_store() has been here */
     }
-    alias = begin_store(cpu, &st, fault_va);
+    alias = begin_store(cpu, tb, &st, fault_va);
     for (unsigned i = 0; i < cpu->nr_smc_ranges; i++) {
         gva_t va = cpu->smc_range[i].va;
-        tb_page_addr_t addr = probe_page_addr_data(cpu, va);
+        bool here = ram != TB_PAGE_ADDR_INVALID && !((va ^ fault_va) & PAGE_MASK);
+        tb_page_addr_t addr = here ? (ram & PAGE_MASK) | (va & ~PAGE_MASK) : probe_page_addr_data(cpu, va);
         struct PageDesc *pd;
         bool hit = false;
 

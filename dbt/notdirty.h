@@ -14,9 +14,10 @@ enum page_unprotect_result {
 /*
  * A store of the guest instruction at env.eip (state exact) faulted at fault_va, in a page that holds or held
  * translated code. Invalidates exactly the TBs that overlap the bytes it is about to write: the extent comes from
- * decoding the instruction, never from the fault address. host_pc: where in the code cache it was.
+ * decoding the instruction, never from the fault address. ram: where fault_va lies, if known (or TB_PAGE_ADDR_INVALID); tb, host_pc: where in the code cache it was.
  */
-enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, uint64_t host_pc);
+enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, tb_page_addr_t ram,
+                                          const struct TranslationBlock *tb, uint64_t host_pc);
 
 /*
  * smc = check: the store at env.eip (state exact), an instruction of tb whose check is at host_pc, is about to be made, and may meet code.

@@ -160,7 +160,7 @@ static void chain_direct_exits(struct CPUState *cpu, struct TranslationBlock *tb
             continue;
         }
         uint64_t target = tb->jmp_target_pc[n];
-        struct TranslationBlock *dest = target == tb->pc ? tb : *tb_jmp_cache_slot(cpu, target, tb->flags);
+        struct TranslationBlock *dest = target == tb->pc ? tb : *tb_jmp_cache_slot(cpu, target, tb->flags, 0);
         if (dest && dest->pc == target && dest->flags == tb->flags && !(tb_cflags(dest) & ~CF_INVALID)) {
             tb_add_jump(tb, n, dest);
         }

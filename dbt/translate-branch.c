@@ -52,7 +52,7 @@ static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
     if (((target ^ tb->pc) & PAGE_MASK) || tb->page_addr[1] != TB_PAGE_ADDR_INVALID) {
         return false;
     }
-    const struct TranslationBlock *dest = *tb_jmp_cache_slot(s->cpu, target, tb->flags);
+    const struct TranslationBlock *dest = *tb_jmp_cache_slot(s->cpu, target, tb->flags, 0);
     return target == tb->pc || (dest && dest->pc == target && dest->flags == tb->flags);
 }
 

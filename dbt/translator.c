@@ -137,7 +137,7 @@ static bool goes_on(const struct DisasContext *s, uint32_t off, unsigned passed)
     if (passed >= TB_MAX_JMP - 2 || tb->self_check || tb->cflags & (CF_COUNT_MASK | CF_NO_GOTO_TB)) {
         return false;
     }
-    const struct TranslationBlock *known = *tb_jmp_cache_slot(s->cpu, next, tb->flags);
+    const struct TranslationBlock *known = *tb_jmp_cache_slot(s->cpu, next, tb->flags, 0);
     return !(known && known->pc == next && known->flags == tb->flags && !tb_cflags(known));
 }
 

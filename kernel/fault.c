@@ -138,7 +138,8 @@ static void log_redo_writes(const struct CPUState *cpu)
  * The store at env.eip meets a tracked page: each client of the page gets what it wants. Watched bytes: the store is made
  * alone, so that what it hits is known to have happened, and noted before it can be cut into iterations.
  */
-static enum fault_result tracked_write(struct CPUState *cpu, const struct host_event *ev, const struct walk_result *res)
+static enum fault_result tracked_write(struct CPUState *cpu, const struct host_event *ev, const struct TranslationBlock *tb,
+                                       const struct walk_result *res)
 {
     ram_addr_t ram;
     bool is_ram = gpa_to_ram(res->gpa, &ram), watched;
@@ -150,7 +151,7 @@ static enum fault_result tracked_write(struct CPUState *cpu, const struct host_e
         cpu_check_watchpoint_insn(cpu, ev->fault_addr);
     }
     dirty_log_written(ram, 1);
-    switch (page_unprotect(cpu, ev->fault_addr, ev->host_pc)) {
+    switch (page_unprotect(cpu, ev->fault_addr, ram, tb, ev->host_pc)) {
     case UNPROTECT_LEAVE:
         log_redo_writes(cpu);
         return FAULT_REDO;
@@ -194,13 +195,14 @@ static void add_watch_page(struct CPUState *cpu, gva_t page, bool writable)
  * An access to a page that is watched for reads: made alone, at its own address, with the page mapped for just that long.
  * TBs that a store hits die, as on any other page.
  */
-static enum fault_result watched_access(struct CPUState *cpu, const struct host_event *ev, unsigned access)
+static enum fault_result watched_access(struct CPUState *cpu, const struct host_event *ev, const struct TranslationBlock *tb,
+                                        unsigned access)
 {
     debug_remember(cpu);
     cpu_check_watchpoint_insn(cpu, ev->fault_addr);
     add_watch_page(cpu, ev->fault_addr & PAGE_MASK, access & WALK_WRITE);
     if (access & WALK_WRITE) {
-        if (page_unprotect(cpu, ev->fault_addr, ev->host_pc) != UNPROTECT_LEAVE) {
+        if (page_unprotect(cpu, ev->fault_addr, TB_PAGE_ADDR_INVALID, tb, ev->host_pc) != UNPROTECT_LEAVE) {
             notdirty_redo(cpu, ev->fault_addr);
         }
         log_redo_writes(cpu);
@@ -222,12 +224,13 @@ static bool alias_is_stale(const struct host_event *ev, const struct Translation
            tb_find_run(tb, ev->host_pc)->kind == RUN_GLUE;
 }
 
-static enum fault_result page_fault(struct CPUState *cpu, const struct host_event *ev)
+static enum fault_result page_fault(struct CPUState *cpu, const struct host_event *ev, const struct TranslationBlock *tb)
 {
     unsigned access = (ev->error_code & PG_ERROR_W_MASK ? WALK_WRITE : 0) | (cpu->env.cpl == 3 ? WALK_USER : 0);
+    unsigned mapped = ev->error_code & PG_ERROR_P_MASK ? FILL_MAPPED : 0;
     struct walk_result res;
 
-    switch (shadow_fill(cpu_view(cpu), ev->fault_addr, access, &res)) {
+    switch (shadow_fill(cpu_view(cpu), ev->fault_addr, access | mapped, &res)) {
     case FILL_OK:
         CPU_STAT(cpu, shadow_fill);
         return FAULT_RETRY;
@@ -236,9 +239,9 @@ static enum fault_result page_fault(struct CPUState *cpu, const struct host_even
     case FILL_MMIO:
         return mmio_redo(cpu, ev->fault_addr, res.gpa);
     case FILL_TRACKED:
-        return tracked_write(cpu, ev, &res);
+        return tracked_write(cpu, ev, tb, &res);
     case FILL_WATCHED:
-        return watched_access(cpu, ev, access);
+        return watched_access(cpu, ev, tb, access);
     case FILL_RESERVED:
         return reserved_range(cpu, ev->fault_addr);
     }
@@ -279,7 +282,7 @@ enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev
         return FAULT_REDO;
     }
     if (ev->vector == EXCP0E_PAGE) {
-        return page_fault(cpu, ev);
+        return page_fault(cpu, ev, tb);
     }
     LOG(INT, "fault %u error %x at pc %llx", ev->vector, ev->error_code, (unsigned long long)cpu->env.eip);
     raise_exception_err(cpu, ev->vector, ev->error_code);

@@ -248,6 +248,7 @@ static void fill_mapped(enum view view, gva_t gva, bool write, const struct walk
 enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access,
                                     struct walk_result *res)
 {
+    bool write = access & WALK_WRITE;
     unsigned walk_access = (access & WALK_WRITE) | (view == VIEW_USER ? WALK_USER : 0);
     ram_addr_t ram;
     bool mapped;
@@ -267,9 +268,12 @@ enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access,
     if (mapped && unlikely(watch_in(gva & PAGE_MASK, PAGE_SIZE, true))) {
         return FILL_WATCHED; /* nothing can be mapped there: watch_add() and every flush dropped what was */
     }
+    if (write && mapped && access & FILL_MAPPED && track_reasons(ram & PAGE_MASK) == TRACK_CODE) {
+        return FILL_TRACKED;
+    }
     if (!redo_window_at(view, gva)) {
         if (mapped) {
-            fill_mapped(view, gva, access & WALK_WRITE, res, ram);
+            fill_mapped(view, gva, write, res, ram);
         } else {
             sync_address(view, gva);
         }
@@ -280,5 +284,5 @@ enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access,
     if (!mapped) {
         return FILL_MMIO;
     }
-    return (access & WALK_WRITE) && track_reasons(ram) ? FILL_TRACKED : FILL_OK;
+    return write && track_reasons(ram) ? FILL_TRACKED : FILL_OK;
 }

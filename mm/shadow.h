@@ -52,7 +52,8 @@ enum shadow_fill_result {
     FILL_MMIO,       /* res->gpa is not RAM */
     FILL_RESERVED,   /* gva lies in the monitor's reserved slots and the guest maps it: cannot be given */
 };
-/* A fault at gva in the view; access: WALK_WRITE and/or WALK_USER. */
+#define FILL_MAPPED 0x100u /* with WALK_WRITE: the CPU found gva mapped, read-only; no entry is made again if only TRACK_CODE forbids W */
+/* A fault at gva in the view; access: WALK_WRITE, WALK_USER, FILL_MAPPED. */
 enum shadow_fill_result shadow_fill(enum view view, gva_t gva, unsigned access, struct walk_result *res);
 
 /*

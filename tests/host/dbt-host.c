@@ -335,7 +335,7 @@ enum fault_result handle_fault(struct CPUState *cpu, const struct host_event *ev
     if (ev->vector == EXCP0E_PAGE && ev->error_code & PG_ERROR_W_MASK &&
         va_to_ram(ev->fault_addr) != TB_PAGE_ADDR_INVALID) {
         hosted_faults++;
-        switch (page_unprotect(cpu, ev->fault_addr, ev->host_pc)) {
+        switch (page_unprotect(cpu, ev->fault_addr, va_to_ram(ev->fault_addr), tb, ev->host_pc)) {
         case UNPROTECT_RETRY:
             return FAULT_RETRY;
         case UNPROTECT_LEAVE:

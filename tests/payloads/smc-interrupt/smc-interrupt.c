@@ -59,6 +59,7 @@ static void counter_user(void)
 static void patch_spin(struct trap_frame *f)
 {
     on_tick(f);
+    smc_stores(1); /* here: on a slow machine the next tick may be due before the patched code has got away */
     *(volatile uint16_t *)SNIPPET_CODE = 0x9090;
 }
 
@@ -69,7 +70,7 @@ static void spin_patched(void)
 
         trap_handler(IRQ_BASE, patch_spin);
         PUT(0, 0xeb, 0xfe, 0xcd, 0x80);
-        smc_stores(2);
+        smc_stores(1);
         snippet_state(&s, i & 1);
         s.rflags |= FLAG_IF;
         cpu_run(&s);
@@ -83,6 +84,7 @@ static void spin_patched(void)
 static void patch_loop(struct trap_frame *f)
 {
     on_tick(f);
+    smc_stores(1);
     *(volatile uint16_t *)(SNIPPET_CODE + 0x40) = 0x80cd;
 }
 
@@ -92,7 +94,7 @@ static void loop_patched(void)
         struct cpu_state s;
 
         trap_handler(IRQ_BASE, patch_loop);
-        smc_stores(3);
+        smc_stores(2);
         PUT(0, 0xff, 0xc0, 0xe9, 0x39, 0, 0, 0);                /* 0: inc %eax; jmp 40 */
         PUT(0x40, 0x66, 0x90, 0xff, 0xc3, 0xe9, 0xb7, 0xff, 0xff, 0xff); /* 40: nop; inc %ebx; jmp 0 */
         snippet_state(&s, i & 1);
