@@ -219,7 +219,7 @@ bench:
 	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH)
 
 # The performance guard (.ci/run), and its new expectations.
-guard-prerequisites := $(B)/kernel.elf $(B)/payloads/bench-work.elf $(B)/payloads/bench-nano.elf
+guard-prerequisites := $(B)/kernel.elf $(B)/payloads/bench-work.elf $(B)/payloads/bench-nano.elf $(B)/payloads/bench-smc.elf
 bench-guard: $(guard-prerequisites)
 	@$(PYTHON) tests/bench/guard.py --build $(B)
 bench-accept: $(guard-prerequisites)

@@ -59,7 +59,7 @@ def peer_files(settings):
         files += [(f"/usr/share/qemu/{name}", found)] if found else []
     files += [("/peer/run", os.path.join(HERE, "guest/peer-run")), ("/peer/vmlinuz", settings.guest("vmlinuz-cloud")),
               ("/peer/initramfs", os.path.join(settings.build, "bench/linux.cpio"))]
-    return files + [(f"/peer/{name}.elf", settings.payload(name)) for name in ("bench-work", "bench-nano")]
+    return files + [(f"/peer/{name}.elf", settings.payload(name)) for name in ("bench-work", "bench-nano", "bench-smc")]
 
 
 def peer_initramfs(settings):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The performance guard: executed instructions, translated / native, of bench-work and bench-nano, against the committed ones of
-expected.json. Instruction counts are exact (-icount), so a loss of more than 3 % is a change of the project, not of the weather.
+"""The performance guard: executed instructions, translated / native, of bench-work, bench-nano and the patterns of bench-smc, against the
+committed ones of expected.json. Instruction counts are exact (-icount), so a loss of more than 3 % is a change of the project, not of the
+weather. And the goals of smc.py, absolute ones, which hold or do not.
 
   guard.py            compare; last line "N passed, N failed[, N skipped]"
   guard.py --accept   write the present values to expected.json (make bench-accept)
@@ -20,6 +21,7 @@ sys.dont_write_bytecode = True  # nothing is written outside build/
 from report import COUNTED, Settings
 
 import nano
+import smc
 import work
 
 EXPECTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "expected.json")
@@ -37,6 +39,8 @@ LAYERS = {
 
 
 def layer_of(name):
+    if name.startswith("smc: "):
+        return "self-modifying code"
     return next((layer for layer, names in LAYERS.items() if name in names), "copied code, direct jumps")
 
 
@@ -51,13 +55,15 @@ def tools():
 
 
 def measure(settings):
-    """{name: translated / native}"""
+    """{name: translated / native}, goals"""
     ratios = {}
     native, ours = (work.one_run(settings, mode, True, 0) for mode in ("native", "translate"))
     ratios.update({name: ours[name][1] / native[name][1] for name in native})
     native, ours = (nano.one_run(settings, mode, COUNTED) for mode in ("native", "translate"))
     ratios.update({name: ours[name][0] / native[name][0] for name in native})
-    return ratios
+    native, ours = (smc.patterns(settings, engine) for engine in ("native", "protect"))
+    ratios.update({f"smc: {name}": ours[name][0] / native[name][0] for name in native})
+    return ratios, smc.goals(ours)
 
 
 def read(path):
@@ -90,6 +96,12 @@ def compare(found, expected):
     return lost
 
 
+def missed(goals):
+    """Prints the goals; returns those that are not reached."""
+    print("\n".join(smc.goal_lines(goals)), end="\n" if goals else "")
+    return [what for what, value, limit, _ in goals if value > limit]
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
@@ -99,16 +111,17 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     settings = Settings(options.build, 1, False)
     if options.accept:
-        accept(measure(settings))
+        accept(measure(settings)[0])
         return 0
     expected = read(options.expected)
     if expected["tools"] != tools():
         print(f"expected.json was made with {expected['tools']}, here is {tools()}: nothing to compare")
         print(f"0 passed, 0 failed, {len(expected['ratios'])} skipped")
         return 0
-    found = read(options.found)["ratios"] if options.found else measure(settings)
+    found, goals = (read(options.found)["ratios"], []) if options.found else measure(settings)
     lost = compare(found, expected["ratios"])
-    print(f"{len(expected['ratios']) - len(lost)} passed, {len(lost)} failed")
+    lost += missed(goals)
+    print(f"{len(expected['ratios']) + len(goals) - len(lost)} passed, {len(lost)} failed")
     return 1 if lost else 0
 
 

@@ -6,8 +6,11 @@
  *     bench <form>-<functions> <first> <later>
  *
  * rdtsc cycles per store, in the first STORES stores and in as many later ones; 0 functions is data apart. Under -icount the
- * cycles are executed instructions. Run by tests/bench/smc.py, native and translated.
+ * cycles are executed instructions. Run by tests/bench/smc.py, native and translated. With `patterns=N` on the command line it runs the
+ * patterns of patterns.c instead, N times as often.
  */
+#include "tests/payloads/bench-smc/patterns.h"
+
 #include "tests/payloads/lib/smc.h"
 
 #define STORES    20000ul
@@ -79,7 +82,12 @@ static void measure(const struct form *f, uint32_t functions)
 int main(void)
 {
     static const uint32_t counts[] = {0, 1, 50, FUNCTIONS};
+    uint32_t scale = (uint32_t)cmdline_number("patterns=", 0);
 
+    if (scale) {
+        run_patterns(scale);
+        return 0;
+    }
     for (size_t f = 0; f < ARRAY_SIZE(forms); f++) {
         for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
             measure(&forms[f], counts[i]);
