@@ -80,7 +80,7 @@ void mm_alias_dropped(void)
  */
 static void warn_if_windows_mapped(const struct guest_paging *gp)
 {
-    static const gva_t windows[] = {CODE_CACHE_BASE, SLOTS_BASE, JUMP_TABLE_ADDR, VCPU_PAGE_ADDR};
+    static const gva_t windows[] = {CODE_CACHE_BASE, SLOTS_BASE, LINKS_BASE, JUMP_TABLE_ADDR, VCPU_PAGE_ADDR, STORE_TABLE_ADDR};
     static bool warned;
     static uint64_t seen[64]; /* address spaces are looked at when they are new: CR3 is written often */
     uint64_t *last = &seen[(gp->cr3 >> PAGE_SHIFT) % ARRAY_SIZE(seen)];
@@ -91,7 +91,9 @@ static void warn_if_windows_mapped(const struct guest_paging *gp)
     }
     *last = gp->cr3 + 1;
     for (unsigned i = 0; i < ARRAY_SIZE(windows) && !warned; i++) {
-        if (guest_walk(gp, windows[i], WALK_PROBE, &res) == 0) {
+        bool used = smc_policy.check || windows[i] != STORE_TABLE_ADDR;
+
+        if (used && guest_walk(gp, windows[i], WALK_PROBE, &res) == 0) {
             warned = true;
             printk("notdirty: warning: the guest maps %#lx, where the monitor keeps translations; data it reads there is "
                    "not its own\n",
