@@ -20,23 +20,23 @@ class Settings:
     runs: int = 3              # of what is timed, 0 = none; what is counted is exact and runs once
     peer: bool = True          # compare with a nested QEMU too
     peer_runs: int = 2         # of that, whose own boot takes longest
+    peer_late: bool = False    # it could not be timed here: not tried again
     peer_counted: dict = field(default_factory=dict)  # engines.py: what its counted run has printed, by job
 
     def timed(self, engines, run):
         """{engine: [run(engine), ...]}, in turns: both sides of a ratio see the same load. The nested QEMU does not get through its
         timer interrupts on a machine that is busy enough: then its time is left out, and said."""
         result = {engine: [] for engine in engines}
-        late = False
         for i in range(self.runs):
             for engine in engines:
-                if engine == "peer" and (late or i >= self.peer_runs):
+                if engine == "peer" and (self.peer_late or i >= self.peer_runs):
                     continue
                 try:
                     result[engine].append(run(engine))
                 except Broken as reason:
                     if engine != "peer":
                         raise
-                    late = True
+                    self.peer_late = True
                     print(f"the nested QEMU is not timed: {str(reason).splitlines()[0]}", flush=True)
         return result
 
