@@ -13,11 +13,15 @@ suites-media: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/suites.cpio
 suites-sample: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/sample.cpio
 test-prerequisites += suites-sample
 
-# SUITES: arguments of tests/suites/run.py.
+# SUITES: arguments of tests/suites/run.py. Without any, another kernel is booted as well.
 SUITES ?=
 suites: setup
 	@$(MAKE) --no-print-directory suites-media
 	@$(PYTHON) tests/suites/run.py --build $(B) $(SUITES)
+ifeq ($(SUITES),)
+	@$(MAKE) --no-print-directory $(B)/guests/vmlinuz-amd64 $(B)/guests/initramfs-shell.cpio
+	@$(PYTHON) tests/system/run.py --build $(B) -j1 -k shell/generic-kernel
+endif
 .PHONY: suites suites-media suites-sample
 
 $(S)/programs/%: tests/suites/programs/%.c tests/suites/programs/check.h

@@ -137,7 +137,9 @@ def report(test, verdict, seconds):
 
 def selected(args):
     tests = [t for t in TESTS if (args.all_usb or not t.extra) and (not args.uefi_only or t.boot == "uefi")]
-    return [t for t in tests if not args.pattern or any(p in t.name for p in args.pattern)]
+    if not args.pattern:
+        return [t for t in tests if not t.on_demand]
+    return [t for t in tests if any(p == t.name if t.on_demand else p in t.name for p in args.pattern)]
 
 
 def main():

@@ -49,6 +49,7 @@ class Test:
     qemu_extra: tuple = ()
     dialogue: tuple = ()
     make_guest: Optional[Callable] = None  # bytes of a good payload -> bytes of the guest file
+    on_demand: bool = False        # only where -k has its whole name: too long for every run
     optional: bool = False         # without its guest file the test is skipped
     special: Optional[Callable] = None
     forbid: tuple = ()             # until_output: regular expressions that must not occur
@@ -283,6 +284,9 @@ def shell_tests():
     yield Test("shell/dmesg", cmdline=usual, special=dmesg.compare, **common)
     yield Test("shell/vmlinux", cmdline=usual, special=linux.ends_with("poweroff -f"), expect=off,
                **dict(common, guest="guests/vmlinux"))
+    # Debian's generic kernel, without a crutch: part of `make suites`.
+    yield Test("shell/generic-kernel", cmdline=LINUX, special=linux.ends_with("poweroff -f"), expect=("Linux version \\S+-amd64 ",) + off,
+               on_demand=True, **dict(common, guest="guests/vmlinuz-amd64", timeout=180))
     without = {c: " ".join((LINUX, *(o for o in CRUTCHES if o != c))) for c in CRUTCHES}
     yield Test("shell/kaslr", cmdline=without["nokaslr"], special=linux.ends_with("poweroff -f"), expect=off, **common)
     yield Test("shell/pti", cmdline=without["nopti"] + " pti=on", special=linux.ends_with("reboot -f"),

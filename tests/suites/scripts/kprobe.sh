@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Probes in kernel text, set and taken away while it runs: at a function's entry (by ftrace), at its return (by changing the return
-# address) and in its middle (by int3 and single-step, or a jump). Argument: how often.
+# address) and in its middle (by int3 and single-step, or a jump). Argument: how often, or for how long (60s).
 set -e
+. /suites/turns.sh
 turns=${1:-3}
 cd /sys/kernel/tracing
 echo 1 >tracing_on
@@ -18,7 +19,7 @@ middle() {
 }
 
 i=0
-while [ $i -lt "$turns" ]; do
+while more; do
     echo 'p:nd/entry do_sys_openat2' >>kprobe_events
     echo 'r:nd/leave do_sys_openat2 $retval' >>kprobe_events
     at=$(middle)
@@ -38,4 +39,4 @@ while [ $i -lt "$turns" ]; do
     : >trace
     i=$((i + 1))
 done
-echo "probed $turns times"
+echo "probed $i times"

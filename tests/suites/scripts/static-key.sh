@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Static keys and static calls: branches in kernel text patched from nop to jmp and back while the scheduler runs through them.
-# Argument: how often.
+# Argument: how often, or for how long (60s).
 set -e
+. /suites/turns.sh
 turns=${1:-20}
 i=0
-while [ $i -lt "$turns" ]; do
+while more; do
     echo 1 >/proc/sys/kernel/sched_schedstats
     [ "$(cat /proc/sys/kernel/sched_schedstats)" = 1 ]
     /bin/true
@@ -13,6 +14,7 @@ while [ $i -lt "$turns" ]; do
     /bin/true
     i=$((i + 1))
 done
+turns=$i # what is printed
 # Trace points: a static key and a static call each.
 cd /sys/kernel/tracing
 i=0
