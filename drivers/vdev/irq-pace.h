@@ -2,7 +2,7 @@
 /*
  * The pace of timer interrupts: stands between the timers' outputs and the interrupt controller, and
  * sees to it that a guest goes on whose handler takes longer than the timer's period (a busy host, cold
- * code, a fast timer). Real hardware has no such thing, and its CPU no such trouble.
+ * code, a fast timer). Real hardware does not: there such a guest stands still.
  *
  * The unit is the host's tick that the guest's CPU saw. A request that comes while the handler of the
  * last one has not let interrupts in again, or while the guest has not been given as many ticks outside
