@@ -96,28 +96,41 @@ static uint32_t next_cflags(struct CPUState *cpu)
     return cflags;
 }
 
-/* Sensitive instructions, decoded: direct-mapped by the host address of their exit. A valid TB's guest bytes cannot have
- * changed, so neither has what they decode to. */
+/* Sensitive instructions, decoded, and where they are: direct-mapped by the host address of their exit. A valid TB's guest bytes
+ * cannot have changed, so neither has what they decode to. */
 struct sens_site {
     uint64_t host_pc;
     uint64_t flushes; /* tb_flush_count() when filled */
+    const struct TranslationBlock *tb;
+    const struct tb_run *run;
     struct insn insn;
     uint8_t bytes[INSN_MAX_LEN];
 };
 #define SENS_SITES 512u /* power of two */
+static struct sens_site sens_sites[SENS_SITES]; /* owner: this CPU */
+
+static struct sens_site *sens_slot(uint64_t host_pc)
+{
+    return &sens_sites[(host_pc ^ (host_pc >> 9)) & (SENS_SITES - 1)];
+}
+
+/* NULL: not known (any more). */
+static const struct sens_site *sens_lookup(uint64_t host_pc)
+{
+    const struct sens_site *site = sens_slot(host_pc);
+
+    return site->host_pc == host_pc && site->flushes == tb_flush_count() && !(tb_cflags(site->tb) & CF_INVALID) ? site : NULL;
+}
 
 /* The sensitive instruction at env.eip, whose exit in tb is host_pc. NULL if there is none (any more): bytes changed under a
  * stale TB may decode to anything, then the loop simply looks again; or the fetch raised an exception. */
-static const struct sens_site *sens_lookup(struct CPUState *cpu, const struct TranslationBlock *tb, uint64_t host_pc)
+static const struct sens_site *sens_decode(struct CPUState *cpu, const struct TranslationBlock *tb, const struct tb_run *run,
+                                           uint64_t host_pc)
 {
-    static struct sens_site sites[SENS_SITES]; /* owner: this CPU */
-    struct sens_site *site = &sites[(host_pc ^ (host_pc >> 9)) & (SENS_SITES - 1)];
+    struct sens_site *site = sens_slot(host_pc);
     uint8_t copy[INSN_MAX_LEN];
     const uint8_t *bytes;
 
-    if (site->host_pc == host_pc && site->flushes == tb_flush_count() && !(tb_cflags(tb) & CF_INVALID)) {
-        return site;
-    }
     site->host_pc = 0;
     if (!cpu_fetch_insn(cpu, cpu->env.eip, &site->insn, copy, &bytes) || site->insn.kind != INSN_SENS) {
         return NULL;
@@ -125,7 +138,16 @@ static const struct sens_site *sens_lookup(struct CPUState *cpu, const struct Tr
     memcpy(site->bytes, bytes, site->insn.len);
     site->host_pc = host_pc;
     site->flushes = tb_flush_count();
+    site->tb = tb;
+    site->run = run;
     return site;
+}
+
+/* Execute it. Returns whether it has retired. */
+static bool run_sensitive(struct CPUState *cpu, const struct sens_site *site)
+{
+    CPU_STAT(cpu, exit_sens);
+    return site && !helper_sensitive(cpu, &site->insn, site->bytes) && site->insn.sens != SENS_SYSCALL; /* which clears TF first */
 }
 
 /* No instruction at env.eip. */
@@ -162,6 +184,12 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         CPU_STAT(cpu, exit_lookup);
         return false;
     }
+    const struct sens_site *site = sens_lookup(host_pc);
+    if (likely(site)) { /* most exits */
+        cpu_restore_state_from(cpu, site->tb, site->run, host_pc - 1);
+        out->retired = run_sensitive(cpu, site);
+        return false;
+    }
     struct TranslationBlock *tb = tcg_tb_lookup(host_pc - 1);
     if (!tb) {
         panic("exit from host pc %llx, which is no translation", (unsigned long long)host_pc);
@@ -175,14 +203,9 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         out->n = run->arg;
         CPU_STAT(cpu, exit_chain);
         break;
-    case RUN_EXIT_SENS: {
-        const struct sens_site *site = sens_lookup(cpu, tb, host_pc);
-
-        CPU_STAT(cpu, exit_sens);
-        out->retired = site && !helper_sensitive(cpu, &site->insn, site->bytes) &&
-                       site->insn.sens != SENS_SYSCALL; /* which clears TF first */
+    case RUN_EXIT_SENS:
+        out->retired = run_sensitive(cpu, sens_decode(cpu, tb, run, host_pc));
         break;
-    }
     case RUN_EXIT_IRQ: /* after sti: env.eip is the next instruction, which comes before the interrupt */
         env->inhibit_irq = INHIBIT_STI;
         break;
