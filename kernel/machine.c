@@ -26,7 +26,8 @@
 #define TICK_HZ    1000
 #define FRAME_HZ   25
 #define ESCAPE     0x01 /* Ctrl-A */
-#define NO_BYTE    (-1)
+#define TYPED_MAX  (64u << 10) /* power of two */
+#define READ_MAX   256 /* bytes from the console in a tick */
 
 /* Owner: the CPU that runs the guest. */
 static struct {
@@ -35,13 +36,18 @@ static struct {
     uint64_t ns_per_tsc_q32; /* nanoseconds a TSC cycle, 32.32 fixed point */
     uint64_t tsc_start;
     uint64_t deadline_ns;    /* 0 = none */
-    int pending_byte;        /* read from the console, not yet taken by the guest's UART */
     bool escaped;
     bool monitor_wanted;
     bool frame_due;          /* the framebuffer has been written, and it is time to show it */
     unsigned frame_ticks;
     bool console_taken;      /* by the monitor: what is typed is not the guest's */
 } machine;
+
+/* Read from the console, not yet taken by the guest's UART: [taken, put), both counting for ever. Owner: as above. */
+static struct {
+    uint32_t put, taken;
+    uint8_t bytes[TYPED_MAX];
+} typed;
 
 static uint64_t now_ns(void *opaque)
 {
@@ -88,17 +94,12 @@ static void irq_changed(void *opaque, int level)
 
 /* ---- input ---- */
 
-/* One byte for the guest from the console, escapes taken out; NO_BYTE if there is none. */
-static int next_byte(void)
+/* Is the byte, just read from the console, one for the guest? Acts on escapes. */
+static bool for_guest(int c)
 {
-    int c = console_getc();
-
-    if (c < 0) {
-        return NO_BYTE;
-    }
     if (!machine.escaped) {
         machine.escaped = c == ESCAPE;
-        return c == ESCAPE ? NO_BYTE : c;
+        return c != ESCAPE;
     }
     machine.escaped = false;
     if (c == 'x') {
@@ -106,19 +107,20 @@ static int next_byte(void)
     } else if (c == 'c') {
         machine.monitor_wanted = true;
     }
-    return c == ESCAPE ? c : NO_BYTE;
+    return c == ESCAPE;
 }
 
+/* The console is read however little the guest takes, or an escape would never be seen behind what a hung guest was sent; what is
+ * typed beyond TYPED_MAX is lost. What follows the escape that opens the monitor is the monitor's. */
 static void poll_console(void)
 {
-    for (;;) {
-        if (machine.pending_byte == NO_BYTE) {
-            machine.pending_byte = next_byte();
+    for (int i = 0, c; i < READ_MAX && !machine.monitor_wanted && (c = console_getc()) >= 0; i++) {
+        if (for_guest(c) && typed.put - typed.taken < TYPED_MAX) {
+            typed.bytes[typed.put++ % TYPED_MAX] = (uint8_t)c;
         }
-        if (machine.pending_byte == NO_BYTE || !vmachine_serial_in(&machine.vm, (uint8_t)machine.pending_byte)) {
-            return;
-        }
-        machine.pending_byte = NO_BYTE;
+    }
+    while (typed.taken != typed.put && vmachine_serial_in(&machine.vm, typed.bytes[typed.taken % TYPED_MAX])) {
+        typed.taken++;
     }
 }
 
@@ -177,7 +179,6 @@ void machine_init(struct CPUState *cpu, const struct conf *conf)
     };
 
     machine.cpu = cpu;
-    machine.pending_byte = NO_BYTE;
     machine.ns_per_tsc_q32 = (1000000ull << 32) / tsc_khz;
     machine.tsc_start = rdtsc();
     machine.deadline_ns = conf->timeout * VDEV_NS_PER_SEC;

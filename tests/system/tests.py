@@ -168,6 +168,8 @@ def ending_tests():
                expect=("^spinning$", r"^ +[0-9.]+ %  block at [0-9a-f]{16} main"))
     yield Test("top/translate/nmi", "payloads/spin-forever.elf", cmdline="exits=1", timeout=20, special=debugger.monitor_profile,
                status=by_monitor("user quit"))
+    yield Test("monitor/behind-typed", "payloads/spin-forever.elf", status=by_monitor("user quit"), expect=("^spinning$",),
+               dialogue=((rb"spinning", b"typed to a guest that never reads\n" * 20 + debugger.ESCAPE), (rb"\(nd\) ", b"quit\n")))
     for size in ("1M", "64M"):
         yield Test(f"cache-{size}", "payloads/smc-flush.elf", append=f"cache={size}", cmdline="functions=2000", timeout=60,
                    payload="smc-flush", expect=((r"tb_flush=[1-9]" if size == "1M" else r"tb_flush=0"),))
