@@ -106,7 +106,7 @@ def crunch(shell):
 
 
 def processes(shell):
-    shell.check("i=0; while [ $i -lt 400 ]; do (exit 3); [ $? = 3 ] && i=$((i+1)); done; echo $i", "400")
+    shell.check("i=0; while [ $i -lt 1000 ]; do (exit 3); [ $? = 3 ] && i=$((i+1)); done; echo $i", "1000")
     shell.check("cat n | cat | cat | tail -n 1", "5000")
     shell.check("yes | head -n 3 | wc -l", "3")
     shell.check("trap 'echo caught' USR1; kill -USR1 $$; trap - USR1", "caught")
