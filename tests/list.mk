@@ -39,6 +39,8 @@ test-dbt-sti-objs := tests/host/test-dbt-sti.o $(hosted-objs)
 host-tests += test-dbt-flush
 test-dbt-flush-objs := tests/host/test-dbt-flush.o $(smc-objs)
 
+host-tests += test-guest-memory
+test-guest-memory-objs := tests/host/test-guest-memory.o tests/host/mm-host.o kernel/guest-memory.o $(tb-maint-objs) $(mm-objs)
 host-tests += test-frame test-ram test-walk test-kmap test-shadow test-shadow-model
 test-frame-objs := tests/host/test-frame.o tests/host/mm-host.o tests/host/log.o mm/frame.o
 test-ram-objs := tests/host/test-ram.o tests/host/log.o mm/ram.o
