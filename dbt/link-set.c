@@ -279,7 +279,7 @@ struct TranslationBlock **tb_jmp_cache_slot(struct CPUState *cpu, uint64_t pc, u
     if ((flags & HF_CPL_MASK) == 3) {
         return &present->jmp_cache[jmp_cache_hash(pc, cflags)];
     }
-    return &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc) ^ tb_jmp_cache_salt(cflags)];
+    return &cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc, cflags)];
 }
 
 void link_jmp_cache_remove(const struct TranslationBlock *tb)

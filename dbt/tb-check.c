@@ -237,8 +237,7 @@ static int check_jmp_cache(const struct CPUState *cpu)
     for (unsigned i = 0; i < TB_JMP_CACHE_SIZE; i++) {
         const struct TranslationBlock *tb = cpu->tb_jmp_cache[i];
 
-        if (tb && (!tb->hashed || tb_is_dead(tb) ||
-                   (tb_jmp_cache_hash_func(tb->pc) ^ tb_jmp_cache_salt(tb_cflags(tb))) != (unsigned)i)) {
+        if (tb && (!tb->hashed || tb_is_dead(tb) || tb_jmp_cache_hash_func(tb->pc, tb_cflags(tb)) != i)) {
             errors +=
                 VIOLATION("I3: jump cache slot %u holds dead or foreign TB pc=%#llx", i, pc_of(tb));
         }

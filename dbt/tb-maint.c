@@ -181,7 +181,7 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
 
 static void tb_jmp_cache_remove(struct TranslationBlock *tb)
 {
-    unsigned h = tb_jmp_cache_hash_func(tb->pc) ^ tb_jmp_cache_salt(tb_cflags(tb));
+    unsigned h = tb_jmp_cache_hash_func(tb->pc, tb_cflags(tb));
 
     for (unsigned i = 0; i < tb_cpu_count; i++) {
         struct TranslationBlock **slot = &tb_cpus[i]->tb_jmp_cache[h];

@@ -203,16 +203,16 @@ static inline uint32_t tb_cflags(const struct TranslationBlock *tb)
     return __atomic_load_n(&tb->cflags, __ATOMIC_RELAXED);
 }
 
-static inline unsigned tb_jmp_cache_hash_func(uint64_t pc)
-{
-    return (pc ^ (pc >> TB_JMP_CACHE_BITS)) & (TB_JMP_CACHE_SIZE - 1);
-}
-
 /* To be exclusive-ored into a hash of pc: TBs of one instruction, redo TBs above all, do not take the places of those that they
  * were made of. */
 static inline unsigned tb_jmp_cache_salt(uint32_t cflags)
 {
     return (cflags & 1) << 8;
+}
+
+static inline unsigned tb_jmp_cache_hash_func(uint64_t pc, uint32_t cflags)
+{
+    return ((pc ^ (pc >> TB_JMP_CACHE_BITS)) & (TB_JMP_CACHE_SIZE - 1)) ^ tb_jmp_cache_salt(cflags);
 }
 
 #endif

@@ -227,15 +227,15 @@ static void test_jmp_cache(void **state)
     struct TranslationBlock *other = gen(P(3) + 0x20, 8);
 
     for (unsigned i = 0; i < 2; i++) {
-        fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(tb->pc)] = tb;
-        fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(other->pc)] = other;
+        fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(tb->pc, 0)] = tb;
+        fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(other->pc, 0)] = other;
     }
     tb->pad = 0x1234;
     assert_true(write_hits(P(3) + 0x10, 1));
     assert_int_equal(tb->pad, 0); /* the inline table was told */
     for (unsigned i = 0; i < 2; i++) {
-        assert_null(fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(tb->pc)]);
-        assert_ptr_equal(fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(other->pc)], other);
+        assert_null(fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(tb->pc, 0)]);
+        assert_ptr_equal(fake_cpu[i].tb_jmp_cache[tb_jmp_cache_hash_func(other->pc, 0)], other);
     }
 }
 

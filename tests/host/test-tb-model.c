@@ -23,7 +23,7 @@
 static const char *compare_tb(unsigned i)
 {
     const struct TranslationBlock *tb = &fake.pool[i];
-    unsigned h = tb_jmp_cache_hash_func(model.pc[i]) ^ tb_jmp_cache_salt(model.cflags[i]);
+    unsigned h = tb_jmp_cache_hash_func(model.pc[i], model.cflags[i]);
 
     if (fake_live(tb) != model.live[i] || !(tb_cflags(tb) & CF_INVALID) != model.live[i]) {
         return model.live[i] ? "died" : "lives on";
@@ -131,7 +131,7 @@ static void op_execute(void)
         assert_ptr_equal(fake_gen(pc, model.size[known], flags, cflags), tb);
         TOOK(link_equal);
     }
-    cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc) ^ tb_jmp_cache_salt(cflags)] = tb;
+    cpu->tb_jmp_cache[tb_jmp_cache_hash_func(pc, cflags)] = tb;
 }
 
 static void op_chain(void)

@@ -219,7 +219,7 @@ static void test_checker_sees(void **state)
     struct TranslationBlock *dead = gen(P(3) + 0x100, 8), *crossing = gen(P(3) + 0xffc, 8);
     struct PageDesc *pd = pd_of(P(3)), *pd4 = pd_of(P(4));
     struct TranslationBlock **slot =
-        &fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(P(3) + 0x100)];
+        &fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(P(3) + 0x100, 0)];
     static struct CPUState stranger;
 
     tb_add_jump(a, 0, b);

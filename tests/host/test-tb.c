@@ -438,9 +438,9 @@ static void test_flush(void **state)
         write_hits(P(3) + 0x800, 1);
     }
     tb_add_jump(a, 0, b);
-    fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(a->pc)] = a;
+    fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(a->pc, 0)] = a;
     fake_flush();
-    assert_null(fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(P(3))]);
+    assert_null(fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(P(3), 0)]);
     assert_null(lookup(P(3)));
     assert_int_equal(tb_cross_page_count(), 0);
     tb_unlink_cross_page(true);

@@ -111,11 +111,12 @@ ADAPTIVE = {
     "eager": "smc_self_check_faults=1 smc_self_check_hits=1 smc_quiet_ticks=1 smc_bulk_faults=2 smc_data_imm_hits=1",
     "sites": "smc_self_check_faults=0 smc_bulk_faults=0 smc_store_sites=1",
 }
-# Through firmware and the USB image as well: one payload of every kind; what happens behind the loader is the same for all.
-# run.py --all-usb sends every one that way.
+# Through firmware and the USB image as well: a payload of every kind, and all that show the first cases of self-modifying code
+# (docs/testing.md: 1-6, 8, 12, 14, 31, 57). What happens behind the loader is the same for all; run.py --all-usb sends every one.
 OVER_USB = {
-    "alu-checksum", "control-flow", "entry-state", "exceptions", "hostile", "page-fault", "paging", "rip-relative", "smc-chain",
-    "smc-flush", "smc-next-insn", "smc-own-insn", "smc-page-edge", "smc-random", "timer", "user-mode",
+    "alu-checksum", "control-flow", "entry-state", "exceptions", "hostile", "page-fault", "paging", "rip-relative", "smc-alias",
+    "smc-chain", "smc-flush", "smc-mixed-page", "smc-next-insn", "smc-own-insn", "smc-page-edge", "smc-random", "smc-rep-string",
+    "smc-straddle-rmw", "timer", "user-mode",
 }
 WITH_CHECKSUMS = {"alu-checksum", "control-flow", "fpu-checksum", "hostile", "smc-mixed-page", "smc-random"}
 
