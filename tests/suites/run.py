@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Run the suites: programs and test suites that this project did not write, in Debian's kernel, natively and translated.
 
-  tests/suites/run.py                    every case, both engines, a table; what passes natively must pass translated
-  tests/suites/run.py --sample           the cases marked for CI, both engines at once; each must pass natively too
+  tests/suites/run.py                    every case, both engines at once, a table; what passes natively must pass translated
+  tests/suites/run.py --sample           the cases marked for CI; each must pass natively too
   tests/suites/run.py -k stress -k lua   cases with one of these in their names
   tests/suites/run.py --engine translate --show -k signals      one engine, with what the case prints
   tests/suites/run.py --list
@@ -231,7 +231,7 @@ def main():
         print("\n".join(c.name for c in cases) or "no such case")
         return 0 if cases else 1
     engines = [args.engine] if args.engine else ["native", "translate"]
-    with ThreadPoolExecutor(len(engines) if args.sample else 1) as pool:
+    with ThreadPoolExecutor(len(engines)) as pool:
         results = dict(zip(engines, pool.map(lambda engine: Run(args, engine).over(cases), engines)))
     return report(cases, results, engines, args.sample)
 

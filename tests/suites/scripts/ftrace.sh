@@ -21,4 +21,5 @@ while more; do
     i=$((i + 1))
 done
 echo >set_ftrace_filter
+echo 1 >tracing_on # as it was found
 echo "on and off $i times"

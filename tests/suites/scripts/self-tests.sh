@@ -11,8 +11,8 @@ dmesg >log || fail "no kernel messages"
 for line in 'x86/mm: Checked W+X mappings: passed' 'alg: self-tests for CTR-KDF (hmac(sha256)) passed'; do
     grep -F "$line" log | sed 's/^\[[^]]*\] //' | grep . || fail "not among the kernel's messages: $line"
 done
-# Others speak only when they fail.
-if grep -iE 'self-?tests?.*(fail|FAIL)|kernel BUG|WARNING:|Oops|general protection|invalid opcode' log; then
+# Others speak only when they fail. An exception of the kernel's own is numbered, [#1]; a program's is none of its failures.
+if grep -E '[sS]elf-?tests?.*(fail|FAIL)|kernel BUG|WARNING:|Oops|\[#[0-9]+\]' log; then
     fail "the kernel complains"
 fi
 # The crypto manager tests each algorithm against known answers when it is registered.

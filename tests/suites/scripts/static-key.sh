@@ -17,6 +17,7 @@ done
 turns=$i # what is printed
 # Trace points: a static key and a static call each.
 cd /sys/kernel/tracing
+echo 1 >tracing_on
 i=0
 while [ $i -lt 5 ]; do
     echo 1 >events/sched/sched_switch/enable
