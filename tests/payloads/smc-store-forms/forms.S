@@ -155,6 +155,27 @@ form_\name:
     lock cmpxchg16b (%rsi)
     pop %rbx
     TARGET
+    FORM cmpxchg8b_fail
+    push %rbx
+    mov (%rsi), %eax
+    mov 4(%rsi), %edx
+    inc %edx
+    mov %edi, %ebx
+    mov %edi, %ecx
+    clc /* as above */
+    lock cmpxchg8b (%rsi)
+    pop %rbx
+    TARGET
+    FORM cmpxchg16b_fail
+    push %rbx
+    mov (%rsi), %rax
+    mov 8(%rsi), %rdx
+    inc %rdx
+    mov %rdi, %rbx
+    mov %rdi, %rcx
+    lock cmpxchg16b (%rsi)
+    pop %rbx
+    TARGET
     FORM setz
     xor %ecx, %ecx
     setz (%rsi)
@@ -225,6 +246,119 @@ form_\name:
     lea 8(%rsi), %rsp
     call 1f
 1:  mov %r9, %rsp
+    TARGET
+    FORM vmaskmovps /* the low two elements; the others are the instructions behind */
+    movq %rdi, %xmm0
+    mov $-1, %rcx
+    movq %rcx, %xmm1
+    vmaskmovps %xmm0, %xmm1, (%rsi)
+    TARGET
+    FORM fstpl /* between 1 and 2 */
+    mov $0x3ff, %ecx
+    shl $12, %rdi
+    shrd $12, %rcx, %rdi
+    push %rdi
+    fldl (%rsp)
+    fstpl (%rsi)
+    pop %rdi
+    TARGET
+    FORM fnstcw
+    and $0xc00, %edi
+    or $0x37f, %edi
+    push %rdi
+    fldcw (%rsp)
+    fnstcw (%rsi)
+    pop %rdi
+    fninit
+    TARGET
+    FORM stmxcsr
+    and $0x603f, %edi
+    or $0x1f80, %edi
+    push %rdi
+    ldmxcsr (%rsp)
+    stmxcsr (%rsi)
+    pop %rdi
+    TARGET
+    FORM push_mem
+    mov %rsp, %r9
+    push %rdi
+    mov %rsp, %rcx
+    lea 8(%rsi), %rsp
+    push (%rcx)
+    mov %r9, %rsp
+    TARGET
+    FORM enter
+    mov %rsp, %r9
+    mov %rbp, %r8
+    mov %rdi, %rbp
+    lea 8(%rsi), %rsp
+    enter $0, $0
+    mov %r9, %rsp
+    mov %r8, %rbp
+    TARGET
+    FORM pushfq
+    and $0x8d5, %edi
+    mov %rsp, %r9
+    push %rdi
+    popfq
+    lea 8(%rsi), %rsp
+    pushfq
+    mov %r9, %rsp
+    TARGET
+    FORM call_mem
+    mov %rsp, %r9
+    lea 1f(%rip), %rcx
+    push %rcx
+    mov %rsp, %rdx
+    lea 8(%rsi), %rsp
+    call *(%rdx)
+1:  mov %r9, %rsp
+    TARGET
+    FORM call_far /* m16:32: the frame is the selector and the return address, 4 bytes each */
+    mov %rsp, %r9
+    mov %cs, %ecx
+    shl $32, %rcx
+    lea 1f(%rip), %rdx
+    or %rdx, %rcx
+    push %rcx
+    mov %rsp, %rdx
+    lea 8(%rsi), %rsp
+    lcall *(%rdx)
+1:  mov %r9, %rsp
+    TARGET
+    FORM str /* two bytes that are always the same, so each time elsewhere in the immediate; so are the next three */
+    and $6, %edi
+    str (%rsi, %rdi)
+    TARGET
+    FORM sldt
+    and $6, %edi
+    sldt (%rsi, %rdi)
+    TARGET
+    FORM smsw
+    and $6, %edi
+    smsw (%rsi, %rdi)
+    TARGET
+    FORM mov_sreg
+    and $6, %edi
+    mov %cs, (%rsi, %rdi)
+    TARGET
+    FORM sidt /* the limit, 0xb848, is the opcode in front of the immediate; the base is the immediate */
+    shl $16, %rdi
+    sar $16, %rdi
+    push %rdi
+    pushw $0xb848
+    lidt (%rsp)
+    sidt -2(%rsi)
+    add $10, %rsp
+    TARGET
+    FORM sgdt
+    shl $16, %rdi
+    sar $16, %rdi
+    push %rdi
+    pushw $0xb848
+    lgdt (%rsp)
+    sgdt -2(%rsi)
+    add $10, %rsp
     TARGET
     FORM rip_relative
     mov %rdi, 1f(%rip)

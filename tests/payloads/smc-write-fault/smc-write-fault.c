@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rule: a store to a code page that the guest itself must not make is the guest's #PF, with its error code and nothing
- * stored, whatever protection the monitor put on the page; allowed stores are seen (SMC cases 28, 29, 18).
+ * stored, whatever protection the monitor put on the page; allowed stores are seen (SMC cases 28, 29, 18, 20).
  */
 #include "tests/payloads/lib/smc.h"
 #include "tests/payloads/lib/snippet.h"
 
 #define VA 0x0000612000000000ull
 
+static bool have_avx; /* set by main */
 static uint8_t *code; /* `mov $0x11, %eax; int $0x80` at its start, mapped at VA */
 
 static void put_target(void)
@@ -131,6 +132,73 @@ static void faults_on_second_page(void)
     }
 }
 
+/* `mov $v, %eax; int $0x80; nop` */
+static uint64_t target_bytes(uint8_t v)
+{
+    return 0x9080cd0000000000ull | (uint64_t)v << 8 | INSN_MOV_EAX;
+}
+
+static uint64_t run_at(uint64_t rip)
+{
+    struct cpu_state s;
+
+    snippet_state(&s, false);
+    s.rip = rip;
+    cpu_run(&s);
+    CHECK_EQ(s.vector, 0x80);
+    return s.gpr[RAX];
+}
+
+/* vmaskmovps of two elements on VA's page and two on the next one's, code on both: bit 0 of `halves` enables the first two. */
+static void masked_store(uint8_t v, unsigned halves, struct cpu_state *before, struct cpu_state *s)
+{
+    uint64_t low = target_bytes(v), high = target_bytes((uint8_t)(v + 1));
+    uint64_t mask[2] = {halves & 1 ? ~0ull : 0, halves & 2 ? ~0ull : 0};
+
+    smc_stores(4);
+    PUT(0, 0xc4, 0xe2, 0x71, 0x2e, 0x03, 0xcd, 0x80); /* vmaskmovps %xmm0, %xmm1, (%rbx); int $0x80 */
+    before->gpr[RBX] = VA + 4096 - 8;
+    *s = *before;
+    __asm__ volatile("movq %0, %%xmm0; pinsrq $1, %1, %%xmm0; movdqu %2, %%xmm1" : : "r"(low), "r"(high), "m"(mask));
+    cpu_run(s);
+}
+
+/* Elements that are masked off neither store nor fault, whatever their page is; enabled ones do both (SMC case 20). */
+static void masked_off(void)
+{
+    static const uint64_t rights[] = {0, PTE_P | PTE_U, PTE_P | PTE_W | PTE_U};
+    uint8_t *page = page_alloc(), *next = page_alloc();
+
+    if (!have_avx) {
+        printf("  this CPU has no AVX\n");
+    }
+    for (unsigned n = 0; have_avx && n < 3 * 4 * 2 * 3; n++) {
+        uint64_t right = rights[n % 3], first = target_bytes(0x11), second = target_bytes(0x12);
+        unsigned halves = n / 3 % 4;
+        bool user = n / 12 % 2, faults = halves & 2 && !(right & PTE_W);
+        struct cpu_state before, s;
+
+        smc_stores(2);
+        memcpy(page + 4088, &first, 8);
+        memcpy(next, &second, 8);
+        page_map(VA, (uint64_t)page, PTE_P | PTE_W | PTE_U);
+        page_map(VA + 4096, (uint64_t)next, right);
+        CHECK_EQ(run_at(VA + 4088), 0x11);
+        CHECK_EQ(run_at((uint64_t)next), 0x12);
+        snippet_state(&before, user);
+        masked_store(0x22, halves, &before, &s);
+        CHECK_EQ(s.vector, faults ? VEC_PF : 0x80);
+        if (faults) {
+            CHECK_EQ(s.cr2, VA + 4096);
+            CHECK_EQ(s.error, PF_W | (user ? PF_U : 0) | (right ? PF_P : 0));
+            check_unchanged("vmaskmovps", &before, &s);
+        }
+        /* natively the first elements may be stored before another's fault (SDM, VMASKMOV) */
+        CHECK(faults || run_at(VA + 4088) == (halves & 1 ? 0x22 : 0x11));
+        CHECK_EQ(run_at((uint64_t)next), halves & 2 && !faults ? 0x23 : 0x12);
+    }
+}
+
 /* A handler that allows the store and returns: it happens once. */
 static void allow(struct trap_frame *f)
 {
@@ -216,6 +284,7 @@ int main(void)
         {"write-protect-off", write_protect_off},
         {"supervisor", supervisor},
         {"faults-on-second-page", faults_on_second_page},
+        {"masked-off", masked_off},
         {"allowed-by-handler", allowed_by_handler},
         {"stack-on-code", stack_on_code},
         {"frame-over-code", frame_over_code},
@@ -223,6 +292,7 @@ int main(void)
     paging_init();
     trap_init();
     snippet_init();
+    have_avx = fpu_enable();
     code = page_alloc();
     return run_smc_cases("smc-write-fault", cases, ARRAY_SIZE(cases));
 }
