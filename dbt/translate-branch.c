@@ -56,16 +56,21 @@ static bool exit_is_direct(const struct DisasContext *s, uint64_t target)
     return target == tb->pc || (dest && dest->pc == target && dest->flags == tb->flags);
 }
 
-/* Pad so that the rel32 after an opcode of `opcode_len` bytes lies in one aligned quadword: it will be patched by one store, which is
- * atomic then (SDM vol. 3 8.1.1). */
-static void align_rel32(struct DisasContext *s, unsigned opcode_len)
-{
-    static const char nop[3][4] = {"\x90", "\x66\x90", "\x0f\x1f\x00"};
-    unsigned at = (unsigned)(s->e.base + s->e.len + opcode_len) & 7;
+/* Prefixes that a jump ignores: a hint of Jcc that CPUs have not heeded since 2006 (SDM vol. 2 2.1.1), and the operand size of a near jump, which is 64
+ * bits anyway (2.2.1.2); a REX in front of another is none. */
+#define PAD_JCC 0x2e
+#define PAD_JMP 0x48
 
-    if (at > 4) {
-        emit_bytes(&s->e, nop[7 - at], 8 - at);
+/* Put so many prefixes before the jump that the rel32 after its opcode of `opcode_len` bytes lies in one aligned quadword: it will be
+ * patched by one store, which is atomic then (SDM vol. 3 8.1.1). No nops: they would be executed. Returns how many. */
+static unsigned align_rel32(struct DisasContext *s, unsigned opcode_len, uint8_t prefix)
+{
+    unsigned at = (unsigned)(s->e.base + s->e.len + opcode_len) & 7, n = at > 4 ? 8 - at : 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        emit8(&s->e, prefix);
     }
+    return n;
 }
 
 static int new_exit(struct DisasContext *s, uint64_t target, uint32_t goff)
@@ -123,7 +128,7 @@ static void emit_exit(struct DisasContext *s, uint64_t target, uint32_t goff)
         emit_slot_jump(s, n, target);
         return;
     }
-    align_rel32(s, 1);
+    align_rel32(s, 1, PAD_JMP);
     emit8(&s->e, 0xe9);
     s->tb->jmp_insn_offset[n] = (uint16_t)s->e.len;
     emit32(&s->e, 0);
@@ -177,7 +182,7 @@ void emit_jcc(struct DisasContext *s, unsigned i, uint64_t next, uint64_t target
 
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
     if (exit_is_direct(s, target)) {
-        align_rel32(s, 2);
+        align_rel32(s, 2, PAD_JCC);
     }
     emit8(&s->e, 0x0f);
     emit8(&s->e, 0x80 | s->insn[i].cond);
@@ -194,12 +199,16 @@ void emit_loop(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
     uint32_t goff = s->insn_off[i];
 
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
-    if (exit_is_direct(s, next)) {
-        align_rel32(s, insn->len + 1u);
-    }
     emit_bytes(&s->e, insn_host_bytes(s, i), insn->len - 1u);
     emit8(&s->e, 5); /* over the jmp rel32 below */
     add_run(s, RUN_TAIL, 0, goff, 0);
+    if (exit_is_direct(s, next)) {
+        unsigned n = align_rel32(s, 1, PAD_JMP);
+
+        if (n && !s->e.overflow) {
+            s->e.buf[s->e.len - n - 1] = (uint8_t)(5 + n);
+        }
+    }
     emit8(&s->e, 0xe9);
     emit_exit_rel32(s, next, goff);
     emit_exit(s, target, goff);

@@ -19,6 +19,7 @@ from report import Broken, Settings, Unavailable  # first: it makes boot/ import
 import decompressor
 import hosted
 import linux
+import mix
 import nano
 import plots
 import programs
@@ -29,7 +30,7 @@ import start
 import work
 
 PARTS = {"hosted": hosted, "work": work, "programs": programs, "nano": nano, "decompressor": decompressor, "start": start,
-         "size": size, "smc": smc, "linux": linux, "scaling": scaling}
+         "size": size, "smc": smc, "linux": linux, "mix": mix, "scaling": scaling}
 
 
 def first_line(*command):

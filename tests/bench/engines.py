@@ -22,13 +22,13 @@ BENCH = re.compile(r"^bench (\S+) (\d+)(?: (\d+) (\d+))?\r*$", re.M)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def until(settings, mark, timeout, *, counted=False, memory="256M", append="", **content):
+def until(settings, mark, timeout, *, counted=False, memory="256M", append="", extra=None, **content):
     """Boot under PVH and run to `mark` (bytes); the output."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=settings.build) as scratch:
         bundle = os.path.join(scratch, "bundle")
         write_bundle(bundle, Content(memory=memory, **content))
         options = Options(kernel=settings.kernel, bundle=bundle, append=append, memory=memory, build=settings.build,
-                          qemu_extra=COUNTED if counted else [])
+                          qemu_extra=extra or (COUNTED if counted else []))
         with Machine(options) as machine:
             try:
                 machine.expect(mark, timeout)

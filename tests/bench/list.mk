@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 # make bench: what bench.py needs beside the kernel, the image's parts and the guests.
 bench-prerequisites += $(addprefix $(B)/payloads/,$(addsuffix .elf,$(bench-payloads) bench-work hello alu-checksum)) \
-                       $(B)/bench/tb-count.so $(addprefix $(B)/bench/,work.bin work-linux hosted-bench hosted-scale)
+                       $(B)/bench/tb-count.so $(B)/bench/mix-count.so $(addprefix $(B)/bench/,work.bin work-linux hosted-bench hosted-scale)
 
-# A plugin for the machine's QEMU, run by tests/bench/linux.py.
-$(B)/bench/tb-count.so: tests/bench/tb-count.c
+# Plugins for the machine's QEMU, run by tests/bench/linux.py and mix.py.
+$(B)/bench/%-count.so: tests/bench/%-count.c tests/bench/mark.h
 	@mkdir -p $(@D)
 	$(call say,PLUGIN )
-	$(Q)$(CC) -std=gnu11 $(WARN) -O2 -fPIC -shared $< -o $@
+	$(Q)$(CC) -std=gnu11 $(WARN) -I. -O2 -fPIC -shared $< -o $@
 
 # The workloads: the same objects in the payload, in the image for the hosted build and in the Linux program.
 WORK_CFLAGS := $(STD) $(WARN) -O2 -ffreestanding -fno-strict-aliasing -fno-pic -fno-pie -mno-red-zone -ffp-contract=off \

@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "tests/bench/mark.h"
+
 static _Noreturn void die(const char *what)
 {
     perror(what);
@@ -146,7 +148,9 @@ int main(int argc, char **argv)
         return 1;
     }
     if (!strcmp(argv[2], "run") && argc > 3) {
+        mark_begin();
         run_program(argv + 3);
+        mark_end();
         cycles = __rdtsc() - start;
     }
     for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++) {

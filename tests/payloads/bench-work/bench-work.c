@@ -8,6 +8,7 @@
  */
 #include "tests/payloads/lib/payload.h"
 
+#include "tests/bench/mark.h"
 #include "tests/bench/workloads/work.h"
 
 static void run_work(const struct work *w, bool full, uint64_t rounds)
@@ -17,7 +18,9 @@ static void run_work(const struct work *w, bool full, uint64_t rounds)
     for (uint64_t i = 0; i < rounds; i++) {
         uint64_t start = rdtsc();
 
+        mark_begin();
         sum = w->run(full ? w->n : w->small);
+        mark_end();
         uint64_t cycles = rdtsc() - start;
 
         first = i ? first : cycles;
