@@ -22,6 +22,7 @@
 #include "kernel/run.h"
 #include "kernel/vcpu/vcpu.h"
 #include "kernel/x86.h"
+#include "mm/ram.h"
 
 #define TICK_HZ    1000
 #define FRAME_HZ   25
@@ -161,6 +162,18 @@ static struct rtc_date host_date(void)
     return date;
 }
 
+/* The gate may have moved: all that was derived from the guest's page tables is void. */
+static void a20_update(void)
+{
+    bool open = vmachine_a20_open(&machine.vm);
+
+    if (unlikely(open != guest_ram_a20_open())) {
+        LOG(MMU, "A20 %s", open ? "open" : "closed");
+        guest_ram_set_a20(open);
+        tlb_flush_guest(machine.cpu, true);
+    }
+}
+
 /* ---- to the rest of the kernel ---- */
 
 void machine_init(struct CPUState *cpu, const struct conf *conf)
@@ -215,6 +228,7 @@ int machine_load(const struct vmachine_state *state)
 
         machine.tsc_start = rdtsc() - (ms * tsc_khz + rest * tsc_khz / 1000000);
         machine.cpu->interrupt_request = vmachine_irq_pending(&machine.vm);
+        a20_update();
     }
     return err;
 }
@@ -232,6 +246,7 @@ uint32_t machine_inport(uint16_t port, unsigned size)
 void machine_outport(uint16_t port, unsigned size, uint32_t value)
 {
     vmachine_outport(&machine.vm, port, size, value);
+    a20_update();
 }
 
 /* ---- the CPU's side of interrupts (dbt/host.h) ---- */

@@ -15,6 +15,7 @@
 #include "mm/pte.h"
 
 #define GUEST_RAM_HIGH_BASE 0x100000000ull
+#define A20 BIT(20)
 
 _Static_assert(GUEST_RAM_LOW_MAX % LARGE_SIZE == 0,
                "no large guest page may straddle the end of low RAM");
@@ -23,6 +24,8 @@ _Static_assert(GUEST_RAM_LOW_MAX % LARGE_SIZE == 0,
 static uint64_t ram_size;
 static uint64_t ram_low; /* bytes at gpa 0 */
 static hpa_t ram_base;
+/* What an address of RAM is masked with. Owner: the CPU that runs the guest. */
+static gpa_t a20_mask = ~0ull;
 
 int guest_ram_init(uint64_t size)
 {
@@ -48,6 +51,7 @@ uint64_t guest_ram_size(void)
 
 bool gpa_to_ram(gpa_t gpa, ram_addr_t *ram)
 {
+    gpa &= a20_mask;
     if (gpa < ram_low) {
         *ram = gpa;
         return true;
@@ -57,6 +61,16 @@ bool gpa_to_ram(gpa_t gpa, ram_addr_t *ram)
         return true;
     }
     return false;
+}
+
+void guest_ram_set_a20(bool open)
+{
+    a20_mask = open ? ~0ull : ~A20;
+}
+
+bool guest_ram_a20_open(void)
+{
+    return a20_mask & A20;
 }
 
 gpa_t ram_to_gpa(ram_addr_t ram)

@@ -14,7 +14,11 @@
 /* 0, -ENOMEM (not enough contiguous memory), -EINVAL (size not a multiple of 2 MiB, or 0). */
 int guest_ram_init(uint64_t size);
 uint64_t guest_ram_size(void);
-bool gpa_to_ram(gpa_t gpa, ram_addr_t *ram); /* false: not RAM */
+bool gpa_to_ram(gpa_t gpa, ram_addr_t *ram); /* false: not RAM. Heeds the A20 gate. */
+/* The A20 gate, open from the start: while it is closed, bit 20 of every guest physical address of RAM counts as 0, so each page has
+ * two addresses. Whoever changes it drops all that is derived from guest page tables. */
+void guest_ram_set_a20(bool open);
+bool guest_ram_a20_open(void);
 gpa_t ram_to_gpa(ram_addr_t ram);
 hpa_t ram_to_hpa(ram_addr_t ram);
 void *ram_to_virt(ram_addr_t ram);

@@ -178,8 +178,10 @@ static void fill_large(struct shadow_table *t, gva_t gva, const struct walk_resu
     t = descend_pieces(t, gva, res, 2);
     entry = t->direct ? 0 : res->entry[2];
     writable = t->direct || (entry_writable(t, entry) && (entry & PTE_D));
-    /* An entry that is a table stays one: pieces are correct, if slower, and what was tracked once will be again. */
-    if (!track_region_count(ram) && !table_child(t, slot) && !watch_in(gva & LARGE_MASK, LARGE_SIZE, false)) {
+    /* With A20 closed both halves of a large page are one MiB of RAM. An entry that is a table stays one: pieces are correct, if
+     * slower, and what was tracked once will be again. */
+    if (guest_ram_a20_open() && !track_region_count(ram) && !table_child(t, slot) &&
+        !watch_in(gva & LARGE_MASK, LARGE_SIZE, false)) {
         shadow_stats.large_maps += !slot_used(t, slot);
         leaf_update(t, slot, ram_to_hpa(ram & LARGE_MASK) | leaf_bits(t, writable, ram) | PTE_PS, entry);
         return;

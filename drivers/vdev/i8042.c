@@ -3,8 +3,7 @@
  * 8042 keyboard controller with both connectors empty, after IBM's PS/2 Hardware Interface
  * Technical Reference, "Keyboard and Auxiliary Device Controller". It answers at once (IBF is never
  * set), and to a byte for a device it answers as the real one does when nobody clocks it in: 0xfe
- * with the time-out bit, so that a driver gives up without waiting. A20 is kept and reads back;
- * guest RAM is always addressed as with A20 open.
+ * with the time-out bit, so that a driver gives up without waiting.
  */
 #include "drivers/vdev/i8042.h"
 
@@ -150,6 +149,11 @@ static void simple_command(struct i8042 *kbc, uint8_t command)
     default:
         break;
     }
+}
+
+bool i8042_a20_open(const struct i8042 *kbc)
+{
+    return kbc->outport & OUT_A20;
 }
 
 static void write_command(struct i8042 *kbc, uint8_t command)

@@ -27,6 +27,9 @@ struct i8042 {
 void i8042_init(struct i8042 *kbc, const struct vdev_irq *kbd_irq, const struct vdev_irq *aux_irq,
                 const struct vdev_reset *reset);
 
+/* Does the controller's output port hold A20 open? */
+bool i8042_a20_open(const struct i8042 *kbc);
+
 /* struct vdev_range.access */
 enum vdev_result i8042_data_access(void *dev, struct vdev_access *acc);
 enum vdev_result i8042_command_access(void *dev, struct vdev_access *acc);

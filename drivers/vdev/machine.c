@@ -137,6 +137,11 @@ void vmachine_outport(struct vmachine *m, uint16_t port, unsigned size, uint32_t
     machine_access(m, port, &acc);
 }
 
+bool vmachine_a20_open(const struct vmachine *m)
+{
+    return i8042_a20_open(&m->i8042) || port92_a20_open(&m->port92);
+}
+
 void vmachine_tick(struct vmachine *m, uint64_t now_ns)
 {
     m->last_ns = MAX(m->last_ns, now_ns);

@@ -75,6 +75,9 @@ void vmachine_init(struct vmachine *m, const struct vmachine_config *cfg);
 uint32_t vmachine_inport(struct vmachine *m, uint16_t port, unsigned size);
 void vmachine_outport(struct vmachine *m, uint16_t port, unsigned size, uint32_t value);
 
+/* Is address bit 20 let through? By either of its two gates, the keyboard controller's and port 0x92's (ICH datasheets, A20M#). */
+bool vmachine_a20_open(const struct vmachine *m);
+
 /* Let the devices see the time: raises the interrupts that are due. Call when
  * vmachine_next_event_ns() is reached; port accesses do it by themselves. */
 void vmachine_tick(struct vmachine *m, uint64_t now_ns);

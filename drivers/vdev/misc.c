@@ -10,8 +10,12 @@ void port92_init(struct port92 *p, const struct vdev_reset *reset)
     *p = (struct port92){.reset = *reset, .value = PORT92_A20};
 }
 
-/* ICH datasheets, "PORT92: fast A20 and init register". A20 reads back and changes nothing, as in
- * i8042.c. */
+bool port92_a20_open(const struct port92 *p)
+{
+    return p->value & PORT92_A20;
+}
+
+/* ICH datasheets, "PORT92: fast A20 and init register". */
 enum vdev_result port92_access(void *dev, struct vdev_access *acc)
 {
     struct port92 *p = dev;

@@ -16,6 +16,7 @@ struct port92 {
 };
 void port92_init(struct port92 *p, const struct vdev_reset *reset);
 enum vdev_result port92_access(void *dev, struct vdev_access *acc);
+bool port92_a20_open(const struct port92 *p);
 
 /* A write to the first port, of any size, ends the run. */
 struct debug_exit {

@@ -92,12 +92,34 @@ static void test_ranges(void **ctx)
     assert_true(gpa_range_is_ram(LOW - 1, 1));
 }
 
+/* Closed, every second MiB is the one before it, below 3 GiB and above 4 GiB; nothing that is not RAM becomes RAM. */
+static void test_a20(void **ctx)
+{
+    static const gpa_t addresses[] = {0, 0x100000, 0x1234567, 0x1334567, LOW - 0x100000, HIGH + 0x100fff, HIGH + SIZE - LOW - 1};
+    ram_addr_t open, closed;
+
+    assert_true(guest_ram_a20_open());
+    for (unsigned i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        assert_true(gpa_to_ram(addresses[i], &open));
+        guest_ram_set_a20(false);
+        assert_false(guest_ram_a20_open());
+        assert_true(gpa_to_ram(addresses[i], &closed));
+        assert_int_equal(closed, open & ~0x100000ull);
+        assert_false(gpa_to_ram(LOW + 0x100000, &closed));
+        assert_false(gpa_to_ram(HIGH + SIZE - LOW + 0x100000, &closed));
+        assert_false(gpa_range_is_ram(0xfff00, 0x200));
+        guest_ram_set_a20(true);
+        assert_true(gpa_range_is_ram(0xfff00, 0x200));
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_a20),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

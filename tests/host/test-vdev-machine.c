@@ -142,6 +142,25 @@ static void test_port_map(void **state)
     assert_int_equal(inb(&b, 0x80), 0x55);
 }
 
+/* Closed only if both gates are. */
+static void test_a20(void **state)
+{
+    static struct bench b;
+
+    start(&b);
+    assert_true(vmachine_a20_open(&b.m));
+    outb(&b, 0, 0x92);
+    assert_true(vmachine_a20_open(&b.m));
+    outb(&b, 0xdd, 0x64);
+    assert_false(vmachine_a20_open(&b.m));
+    outb(&b, 2, 0x92);
+    assert_true(vmachine_a20_open(&b.m));
+    outb(&b, 0, 0x92);
+    assert_false(vmachine_a20_open(&b.m));
+    outb(&b, 0xdf, 0x64);
+    assert_true(vmachine_a20_open(&b.m));
+}
+
 static void test_outputs(void **state)
 {
     static struct bench b;
@@ -372,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_port_map),
         cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_a20),
         cmocka_unit_test(test_interrupts),
         cmocka_unit_test(test_clock_never_goes_back),
         cmocka_unit_test(test_linux_quick_pit_calibrate),

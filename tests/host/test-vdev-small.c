@@ -192,9 +192,12 @@ static void test_i8042_reset_and_a20(void **state)
     command(&k, 0xf0);
     assert_int_equal(k.resets.count, 2);
     assert_int_equal(ask(&k, 0xd0) & 0x03, 0x03);
+    assert_true(i8042_a20_open(&k.dev));
     command(&k, 0xdd);
+    assert_false(i8042_a20_open(&k.dev));
     assert_int_equal(ask(&k, 0xd0) & 0x03, 0x01);
     command(&k, 0xdf);
+    assert_true(i8042_a20_open(&k.dev));
     assert_int_equal(ask(&k, 0xd0) & 0x03, 0x03);
     command(&k, 0xd1);
     data(&k, 0x01);
@@ -331,8 +334,10 @@ static void test_port92(void **state)
 
     port92_init(&p, &reset);
     assert_int_equal(test_in(port92_access, &p, 0), 0x02);
+    assert_true(port92_a20_open(&p));
     test_out(port92_access, &p, 0, 0xfc);
     assert_int_equal(test_in(port92_access, &p, 0), 0x00);
+    assert_false(port92_a20_open(&p));
     test_out(port92_access, &p, 0, 0x03);
     assert_int_equal(r.count, 1);
     test_out(port92_access, &p, 0, 0x03);

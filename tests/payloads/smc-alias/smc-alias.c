@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rule: what counts is the physical page: a store through any mapping of a code page, made before or after the code was
- * translated, is seen after a jump (SMC cases 31-35, 11).
+ * translated, is seen after a jump (SMC cases 31-35, 11). So it is if one page has two physical addresses (case 44).
  */
 #include "tests/payloads/lib/smc.h"
 
@@ -164,9 +164,72 @@ static void no_jump_between(void)
     }
 }
 
+/* Both gates: either holds bit 20 of the address open. */
+static void a20_gate(bool open)
+{
+    uint8_t port92 = inb(0x92);
+
+    outb(0x64, 0xd1); /* the keyboard controller's output port: no reset */
+    outb(0x60, open ? 0xdf : 0xdd);
+    outb(0x92, (uint8_t)((port92 & ~3) | (open ? 2 : 0)));
+}
+
+/*
+ * While A20 is closed the second MiB of every two is the first once more: code there is the first one's code, and a store through
+ * either address reaches it. This payload's own memory, up to here, lies in the first half of two. The two addresses are in one large
+ * page of the identity map.
+ */
+static void a20_alias(void)
+{
+    uint8_t *low = (uint8_t *)0x4003000, *high = low + 0x100000;
+    volatile uint64_t *data = (volatile uint64_t *)0x4400000; /* a large page without code */
+
+    CHECK((uint64_t)page_alloc() < 0x1100000);
+    data[0] = 1;
+    data[0x100000 / 8] = 2;
+    smc_guard(low + SMC_FREE);
+    emit_return(low, 0x11);
+    emit_return(high, 0x77);
+    for (enum heat heat = COLD; heat <= HOT; heat++) {
+        volatile uint32_t *low_imm = (volatile uint32_t *)(low + 1), *high_imm = (volatile uint32_t *)(high + 1);
+
+        for (unsigned i = 0; i < (heat == COLD ? 0 : heat == WARM ? 1 : 20); i++) {
+            CHECK_EQ(call(low, 0, 0), *low_imm);
+            CHECK_EQ(call(high, 0, 0), 0x77);
+        }
+        a20_gate(false);
+        if (*high_imm == 0x77 && !counters_present()) {
+            printf("  this machine has no A20 gate\n");
+            a20_gate(true);
+            return;
+        }
+        CHECK_EQ(*high_imm, *low_imm);
+        CHECK_EQ(data[0x100000 / 8], data[0]);
+        data[0x100000 / 8]++;
+        smc_stores(2 * 50);
+        for (uint32_t v = 100; v < 150; v++) {
+            *high_imm = v;
+            CHECK_EQ(call(low, 0, 0), v);
+            CHECK_EQ(call(high, 0, 0), v);
+            *low_imm = v + 100;
+            CHECK_EQ(call(high, 0, 0), v + 100);
+            CHECK_EQ(call(low, 0, 0), v + 100);
+        }
+        a20_gate(true);
+        CHECK_EQ(call(low, 0, 0), 249);
+        CHECK_EQ(call(high, 0, 0), 0x77);
+        CHECK_EQ(data[0], 2u + heat);
+        CHECK_EQ(data[0x100000 / 8], 2);
+        smc_stores(1);
+        *high_imm = 0x77; /* and a write with the gate open stays on its side */
+        CHECK_EQ(call(low, 0, 0), 249);
+    }
+}
+
 int main(void)
 {
     static const struct test_case cases[] = {
+        {"a20-alias", a20_alias}, /* first: little memory is in use */
         {"two-mappings", two_mappings},     {"mapped-later", mapped_later},
         {"written-before", written_before}, {"high-and-identity", high_and_identity},
         {"straddles-itself", straddles_itself}, {"large-page", large_page},
