@@ -74,10 +74,9 @@ uint64_t code_buffer_append(const struct emit *e)
     return at;
 }
 
-/* Target in rcx; guest rcx and rdx are in their spill slots. */
+/* The target is in the vCPU page, and guest rcx in its spill slot. */
 static void emit_miss_stub(struct emit *e)
 {
-    emit_store_abs(e, R_ECX, cb.r.vcpu_addr + offsetof(struct vcpu_page, target));
     if (cb.r.exit_by_syscall) {
         emit_store_abs(e, R_R11, cb.r.vcpu_addr + offsetof(struct vcpu_page, spill) + R_R11 * 8);
         emit8(e, 0x0f);

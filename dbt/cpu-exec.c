@@ -175,7 +175,6 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
     out->retired = true;
     if (host_pc == code_buffer_miss_exit()) {
         env->regs[R_ECX] = cpu->vp->spill[R_ECX];
-        env->regs[R_EDX] = cpu->vp->spill[R_EDX];
         if (code_buffer_region()->exit_by_syscall) {
             env->regs[R_R11] = cpu->vp->spill[R_R11];
         }

@@ -157,7 +157,8 @@ enum cpu_exit_request {
  */
 struct vcpu_page {
     uint64_t spill[16]; /* slot n holds guest GPR n while glue uses the register (translate.h: recipes) */
-    uint64_t target;    /* guest pc for which the inline look-up missed */
+    uint64_t target;    /* where the indirect branch leads that is looked up */
+    uint64_t zero;      /* behind it: 8 bytes at target + 2 are target >> 16 */
     uint64_t sel[6];    /* segment selectors, zero-extended, for mov r, sreg */
     uint8_t vif;           /* kernel view: the guest's IF while translated code runs; cli and sti write it */
     uint8_t irq_pending;   /* an interrupt waits for IF: sti looks at it */

@@ -141,15 +141,10 @@ static inline void emit_rm(struct emit *e, uint8_t opcode, unsigned reg, unsigne
     emit32(e, (uint32_t)disp);
 }
 
-/* movzwl %cx, %edx; jmp *table(,%rdx,8) */
+/* jmp *table(,%rcx,8) */
 static inline void emit_table_jmp(struct emit *e, uint64_t table)
 {
-    static const uint8_t movzx[] = {0x0f, 0xb7, 0xd1};
-
-    emit_bytes(e, movzx, sizeof(movzx));
-    emit8(e, 0xff);
-    emit8(e, 0x24);
-    emit8(e, 0xd5);
+    emit_bytes(e, "\xff\x24\xcd", 3);
     emit32(e, (uint32_t)table);
 }
 

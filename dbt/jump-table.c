@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inline look-up tables and their landing pads. A pad is reached with the guest's target in rcx and the guest's rcx
- * and rdx in their spill slots:
+ * The inline look-up tables and their landing pads. A pad is reached with the guest's target, whose low 16 bits are those of the pad's pc, in
+ * the vCPU page, and the guest's rcx in its spill slot:
  *
- *     pad:  lea   -pc(%rcx), %rcx       (or, for a far pc: mov $-pc, %rdx; lea (%rcx,%rdx), %rcx)
+ *     pad:  mov   target, %rcx         (pc >= 2 GiB, below 2^47: target + 2, which is target >> 16, and that of pc below)
+ *           lea   -pc(%rcx), %rcx      (another pc: spill rdx; mov $-pc, %rdx; lea (%rcx,%rdx), %rcx; reload rdx)
  *           jrcxz ok
- *           lea   pc(%rcx), %rcx
  *           jmp   miss
  *     ok:   mov   spill.rcx, %rcx
- *           mov   spill.rdx, %rdx
  *           jmp   tb               (not if the TB was made for this look-up: then the pad stands in front of it)
  *
  * No flags, no guest memory, cannot fault.
@@ -65,6 +64,11 @@ void jump_table_flush(bool all)
     }
 }
 
+static uint64_t vcpu_field(size_t offset)
+{
+    return code_buffer_region()->vcpu_addr + offset;
+}
+
 /* lea disp32(%rcx), %rcx */
 static void emit_lea_rcx(struct emit *e, int32_t disp)
 {
@@ -72,45 +76,48 @@ static void emit_lea_rcx(struct emit *e, int32_t disp)
     emit32(e, (uint32_t)disp);
 }
 
-static void emit_add_far(struct emit *e, uint64_t v)
+/* rcx = 0 if the target is pc, given that its low 16 bits are. */
+static void emit_compare(struct emit *e, uint64_t pc)
 {
-    emit_bytes(e, "\x48\xba", 2); /* mov imm64, %rdx */
-    emit64(e, v);
-    emit_bytes(e, "\x48\x8d\x0c\x11", 4); /* lea (%rcx,%rdx), %rcx */
-}
+    uint64_t target = vcpu_field(offsetof(struct vcpu_page, target));
+    uint64_t spilled = vcpu_field(offsetof(struct vcpu_page, spill) + R_EDX * 8);
 
-static void emit_add_rcx(struct emit *e, uint64_t v)
-{
-    if (fits_simm32(v)) {
-        emit_lea_rcx(e, (int32_t)v);
+    if (fits_simm32(-pc)) {
+        emit_load_abs(e, R_ECX, target);
+        emit_lea_rcx(e, (int32_t)-pc);
+    } else if (fits_simm32(pc >> 16)) {
+        emit_load_abs(e, R_ECX, target + 2);
+        emit_lea_rcx(e, -(int32_t)(pc >> 16));
     } else {
-        emit_add_far(e, v);
+        emit_store_abs(e, R_EDX, spilled);
+        emit_load_abs(e, R_ECX, target);
+        emit_bytes(e, "\x48\xba", 2); /* mov imm64, %rdx */
+        emit64(e, -pc);
+        emit_bytes(e, "\x48\x8d\x0c\x11", 4); /* lea (%rcx,%rdx), %rcx */
+        emit_load_abs(e, R_EDX, spilled);
     }
 }
 
-#define RELOADS_LEN 16u /* bytes of the two loads */
+#define RELOAD_LEN 8u /* bytes of the load behind ok */
 
 /* A pad for pc: it ends with a jump to `entry`, or, if that is 0, falls into what is appended next. */
 static uint64_t make_pad(uint64_t pc, uint64_t entry)
 {
     static struct emit e; /* owner: the CPU that translates; too large for the stack */
-    uint64_t spill = code_buffer_region()->vcpu_addr + offsetof(struct vcpu_page, spill);
 
     e.base = code_buffer_next();
     e.len = 0;
     e.overflow = false;
-    emit_add_rcx(&e, -pc);
+    emit_compare(&e, pc);
     emit8(&e, 0xe3);
     uint32_t at = e.len;
     emit8(&e, 0);
-    emit_add_rcx(&e, pc);
     emit_jmp(&e, code_buffer_miss_stub());
-    while (!entry && (e.len + RELOADS_LEN) % CODE_ALIGN) {
+    while (!entry && (e.len + RELOAD_LEN) % CODE_ALIGN) {
         emit8(&e, 0xcc);
     }
     e.buf[at] = (uint8_t)(e.len - (at + 1));
-    emit_load_abs(&e, R_ECX, spill + R_ECX * 8);
-    emit_load_abs(&e, R_EDX, spill + R_EDX * 8);
+    emit_load_abs(&e, R_ECX, vcpu_field(offsetof(struct vcpu_page, spill) + R_ECX * 8));
     if (entry) {
         emit_jmp(&e, entry);
     }

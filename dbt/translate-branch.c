@@ -243,15 +243,56 @@ void emit_call(struct DisasContext *s, unsigned i, uint64_t next, uint64_t targe
     emit_exit(s, target, goff);
 }
 
-/* Guest target in rcx, guest rcx and rdx spilled: look it up inline, or leave. */
-static void emit_lookup(struct DisasContext *s, uint32_t goff)
+static uint64_t target_addr(const struct DisasContext *s)
 {
-    add_run(s, RUN_TAIL, 0, goff, BIT(R_ECX) | BIT(R_EDX));
+    return s->region->vcpu_addr + offsetof(struct vcpu_page, target);
+}
+
+/* movzwl %reg16, %ecx */
+static void emit_index_reg(struct emit *e, unsigned reg)
+{
+    if (reg >= 8) {
+        emit8(e, 0x41);
+    }
+    emit_bytes(e, "\x0f\xb7", 2);
+    emit8(e, (uint8_t)(0xc0 | R_ECX << 3 | (reg & 7)));
+}
+
+/* movzwl target, %ecx */
+static void emit_index_target(struct DisasContext *s)
+{
+    emit_bytes(&s->e, "\x0f\xb7\x0c\x25", 4);
+    emit32(&s->e, (uint32_t)target_addr(s));
+}
+
+/* Guest rcx is spilled, the guest's target in the vCPU page and, unless reg is R_NONE, in reg: look it up inline, or leave. The table's index is
+ * compared with nothing: the pad that it leads to has the same low 16 bits (jump-table.c). */
+static void emit_lookup(struct DisasContext *s, uint32_t goff, unsigned reg)
+{
+    add_run(s, RUN_TAIL, 0, goff, BIT(R_ECX));
     if (s->tb->cflags & CF_NO_GOTO_PTR) {
         emit_jmp(&s->e, s->miss_stub);
-    } else {
-        emit_table_jmp(&s->e, s->region->table_addr);
+        return;
     }
+    if (reg == R_NONE) {
+        emit_index_target(s);
+    } else {
+        emit_index_reg(&s->e, reg);
+    }
+    emit_table_jmp(&s->e, s->region->table_addr);
+}
+
+/* The guest's return address to the vCPU page: the only access to its memory, before any change of state. An instruction less through
+ * memory; but a CPU of silicon has the table's index sooner through a register. Returns the register, or R_NONE. */
+static unsigned emit_pop_target(struct DisasContext *s)
+{
+    if (s->region->patch_code) {
+        emit8(&s->e, 0x58 | R_ECX);
+        return R_ECX;
+    }
+    emit_bytes(&s->e, "\x8f\x04\x25", 3);
+    emit32(&s->e, (uint32_t)target_addr(s));
+    return R_NONE;
 }
 
 void emit_ret(struct DisasContext *s, unsigned i)
@@ -261,14 +302,16 @@ void emit_ret(struct DisasContext *s, unsigned i)
 
     add_run(s, RUN_GLUE, RUN_BOUNDARY, s->insn_off[i], 0);
     emit_spill(s, R_ECX);
-    emit_spill(s, R_EDX);
-    emit8(&s->e, 0x59); /* pop %rcx: the only access, before any change of state */
-    add_run(s, RUN_TAIL, 0, s->insn_off[i], BIT(R_ECX) | BIT(R_EDX));
+    unsigned reg = emit_pop_target(s);
+    add_run(s, RUN_TAIL, 0, s->insn_off[i], BIT(R_ECX));
     if (insn->imm_size) {
         emit_bytes(&s->e, lea_rsp, sizeof(lea_rsp));
         emit32(&s->e, (uint32_t)insn->imm & 0xffff);
     }
-    emit_lookup(s, s->insn_off[i]);
+    if (reg != R_NONE) {
+        emit_store_abs(&s->e, reg, target_addr(s));
+    }
+    emit_lookup(s, s->insn_off[i], reg);
 }
 
 void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next)
@@ -316,19 +359,25 @@ void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next)
 
 void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next)
 {
+    const struct insn *insn = &s->insn[i];
     uint32_t goff = s->insn_off[i];
+    bool call = insn->kind == INSN_CALL_IND;
+    unsigned reg = insn->is_mem ? R_ECX : insn->rm;
 
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
     emit_spill(s, R_ECX);
-    emit_spill(s, R_EDX);
-    emit_load_rm_rcx(s, i, next);
-    if (s->insn[i].kind == INSN_CALL_IND && s->tb->cflags & CF_ALIAS) {
-        emit_push_return_alias(s, next, goff, BIT(R_ECX) | BIT(R_EDX));
-    } else if (s->insn[i].kind == INSN_CALL_IND) {
+    if (insn->is_mem) {
+        emit_load_rm_rcx(s, i, next);
+        add_run(s, call ? RUN_GLUE : RUN_TAIL, 0, goff, BIT(R_ECX));
+    }
+    emit_store_abs(&s->e, reg, target_addr(s));
+    if (call && s->tb->cflags & CF_ALIAS) {
+        emit_push_return_alias(s, next, goff, BIT(R_ECX));
+    } else if (call) {
         add_run(s, RUN_GLUE, 0, goff, BIT(R_ECX));
         emit_push_return(s, next);
     }
-    emit_lookup(s, goff);
+    emit_lookup(s, goff, reg == R_ESP ? R_NONE : reg);
 }
 
 void emit_fall_through(struct DisasContext *s, uint32_t goff)

@@ -60,7 +60,7 @@ void emit_far_exits(struct DisasContext *s);
 void emit_fall_through(struct DisasContext *s, uint32_t goff);
 void reset_exits(struct DisasContext *s);
 
-/* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx and rdx still hold, or only rcx is spilled and gone. */
+/* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx still holds or is spilled and gone. */
 void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next);
 /* An exit here, to the same instruction, for a block of one instruction that is never chained. */
 void emit_exit_again(struct DisasContext *s, uint32_t goff);

@@ -138,6 +138,15 @@ static bool is_spill(const struct look *l, uint8_t opcode)
            at <= last_spill;
 }
 
+/* mov between rcx and the target that is looked up, or what follows its low 16 bits */
+static bool is_target(const struct look *l, uint8_t opcode)
+{
+    uint64_t at = l->len == 8 ? (uint64_t)disp_at_end(l) : 0;
+
+    return l->len == 8 && l->b[0] == 0x48 && l->b[1] == opcode && l->b[2] == 0x0c && l->b[3] == 0x25 &&
+           (at == last_spill + 8 || at == last_spill + 10);
+}
+
 static bool is_jcc(const struct look *insn)
 {
     const struct look jump = bare(*insn), *l = &jump;
@@ -181,10 +190,10 @@ static enum kind kind_of(const struct look *l, const struct look *before, const 
     if (is_spill(l, 0x8b)) {
         return RELOAD;
     }
-    if (begins(l, "\xff\x24\xd5", 3) || begins(l, "\xff\x24\xcd", 3) || (after && begins(after, "\xff\x24", 2) && begins(l, "\x0f\xb7", 2))) {
+    if (begins(l, "\xff\x24\xcd", 3) || is_target(l, 0x89) || (after && begins(after, "\xff\x24", 2) && begins(l, "\x0f\xb7", 2))) {
         return LOOKUP;
     }
-    if (l->b[0] == 0xe3 || (after && after->b[0] == 0xe3 && begins(l, "\x48\x8d", 2))) {
+    if (l->b[0] == 0xe3 || is_target(l, 0x8b) || (after && after->b[0] == 0xe3 && begins(l, "\x48\x8d", 2))) {
         return PAD;
     }
     if (begins(l, "\x0f\x05", 2) || l->b[0] == 0xcc) {
