@@ -170,3 +170,21 @@ void jump_table_remove(struct TranslationBlock *tb)
         *entry = code_buffer_miss_stub();
     }
 }
+
+int jump_table_check(void)
+{
+    const uint64_t *table = jump_table_rw();
+    int errors = 0;
+
+    for (unsigned global = 0; global < 2; global++) {
+        for (unsigned i = 0; i < MIN(filled[global].used, LOG_MAX); i++) {
+            const struct TranslationBlock *tb = filled[global].tb[i];
+
+            if (tb->pad && table[(uint16_t)tb->pc] == tb->pad && (!tb->hashed || tb_cflags(tb) & CF_INVALID)) {
+                log_line("tb", "violated: I3: the look-up table leads to dead TB pc=%#llx", (unsigned long long)tb->pc);
+                errors++;
+            }
+        }
+    }
+    return errors;
+}

@@ -21,5 +21,7 @@ uint64_t jump_table_pad_before(uint64_t pc);
 /* Guest mappings changed, or all TBs are about to die: forget every entry of the kernel view, or those of TBs on non-global pages.
  * Cost is proportional to the entries in use. */
 void jump_table_flush(bool all);
+/* I3 for the kernel view: no entry leads to a dead TB. Returns the number of violations, each logged. (The user view's: link-check.c.) */
+int jump_table_check(void);
 
 #endif

@@ -13,6 +13,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/store-form.h"
+#include "dbt/tb-internal.h"
 #include "kernel/lib/log.h"
 
 #define TICKS_PER_ROUND 64 /* host interrupts */
@@ -271,4 +272,47 @@ void store_site_for_each(tb_page_addr_t addr, void (*fn)(const struct store_site
             fn(s);
         }
     }
+}
+
+/* ---- invariant ---- */
+
+struct verify {
+    const struct store_site *site;
+    int bad;
+};
+
+static void verify_tb(const struct TranslationBlock *tb, void *opaque)
+{
+    struct verify *v = opaque;
+
+    for (unsigned n = 0; n < 2 && tb->page_addr[n] != TB_PAGE_ADDR_INVALID; n++) {
+        tb_page_addr_t page = tb->page_addr[n] & PAGE_MASK;
+        unsigned first, last;
+
+        tb_page_extent(tb, n, &first, &last);
+        for (tb_page_addr_t at = MAX(v->site->first, page + first); at <= MIN(v->site->last, page + last); at++) {
+            if (!tb_range_in_hole(tb, at, at)) {
+                log_line("tb", "violated: the memo of the store at %#llx covers TB pc=%#llx", (unsigned long long)v->site->ram,
+                         (unsigned long long)tb->pc);
+                v->bad++;
+                break;
+            }
+        }
+    }
+}
+
+int store_sites_check(void)
+{
+    struct verify v = {0};
+
+    for (v.site = sites; v.site < sites + STORE_SITES; v.site++) {
+        if (v.site->used && v.site->armed) {
+            tb_for_each_on_page(v.site->first & PAGE_MASK, verify_tb, &v);
+        } else if (v.site->used && v.site->hot &&
+                   code_buffer_region()->slots_rw[store_site_slot(v.site)] != (v.site->kind == SITE_CONST ? v.site->va : -NOWHERE)) {
+            log_line("tb", "violated: the store at %#llx has no memo, and goes elsewhere", (unsigned long long)v.site->ram);
+            v.bad++;
+        }
+    }
+    return v.bad;
 }

@@ -56,6 +56,8 @@ void store_site_miss(struct CPUState *cpu, uint64_t host_pc, const struct insn *
 void store_sites_tick(struct CPUState *cpu);
 /* Aliases have gone, or all translations: every memo is invalid. */
 void store_sites_disarm(void);
+/* No memo covers code, and none that is not armed leads anywhere. Returns the number of violations, each logged. */
+int store_sites_check(void);
 /* Call fn for each site whose instruction, or whose memo, lies on the page of addr. */
 void store_site_for_each(tb_page_addr_t addr, void (*fn)(const struct store_site *site));
 

@@ -4,8 +4,10 @@
  * Changes nothing, and expects that no CPU is linking or chaining meanwhile. Every violation is
  * logged, whatever the log mask.
  */
+#include "dbt/jump-table.h"
 #include "dbt/link-set.h"
 #include "dbt/page-state.h"
+#include "dbt/store-site.h"
 #include "dbt/store-table.h"
 #include "dbt/tb-internal.h"
 
@@ -109,7 +111,7 @@ static int check_pages(void)
                                 (unsigned long long)page_addr);
         }
         if (spin_is_locked(&pd->lock)) {
-            errors += VIOLATION("page %#llx was left locked", (unsigned long long)page_addr);
+            errors += VIOLATION("I6: page %#llx was left locked", (unsigned long long)page_addr);
         }
         errors += check_page_lists(pd, page_addr);
     }
@@ -209,6 +211,9 @@ static int check_live_tb(const struct TranslationBlock *tb)
     for (unsigned n = 0; n < TB_MAX_JMP; n++) {
         errors += check_outgoing(tb, n);
     }
+    if (spin_is_locked(&tb->jmp_lock)) {
+        errors += VIOLATION("I6: TB pc=%#llx was left locked", pc_of(tb));
+    }
     return errors + check_incoming(tb);
 }
 
@@ -273,7 +278,7 @@ int tb_maint_check(struct CPUState *cpu)
     for (unsigned i = 0; i < tb_cpu_count; i++) {
         errors += check_jmp_cache(tb_cpus[i]);
     }
-    errors += link_sets_check();
+    errors += link_sets_check() + jump_table_check() + store_sites_check();
     if (smc_policy.check) {
         errors += store_table_check();
     }

@@ -175,7 +175,7 @@ bool tb_page_has_code(tb_page_addr_t addr);
  * superset. False if a TB has some of them, or nothing is known. */
 bool tb_page_free_gap(tb_page_addr_t addr, unsigned len, unsigned *first, unsigned *last);
 
-/* Check invariants I1-I3 over all TBs and pages; returns the number of violations, each logged. For tests and `check`. */
+/* Check invariants I1-I3, I6 and I8 (docs/tb-life.md) over all TBs and pages; returns the number of violations, each logged. For tests and `check`. */
 int tb_maint_check(struct CPUState *cpu);
 /* Call fn for each TB on the page holding addr. Debugging aid (monitor prompt). */
 void tb_for_each_on_page(tb_page_addr_t addr, void (*fn)(const struct TranslationBlock *tb, void *opaque), void *opaque);

@@ -399,6 +399,45 @@ static void test_random(void **state)
     assert_true(link_stats.hits > 100 && link_stats.changed > 100 && link_stats.jumps > 1000);
 }
 
+#define EXPECT_VIOLATION(broken, repair)                                                           \
+    do {                                                                                           \
+        broken;                                                                                    \
+        assert_true(tb_maint_check(&fake_cpu[0]) > 0);                                             \
+        repair;                                                                                    \
+        assert_sound();                                                                            \
+    } while (0)
+
+/* Damage in the present set and, the same, in one that is parked. */
+static void test_checker_sees(void **state)
+{
+    struct TranslationBlock *a = fake_gen_user(P(1), 8), *b = fake_gen_user(P(2), 8), *c = fake_gen_user(P(3), 8);
+    struct TranslationBlock *dead = fake_gen_user(P(4), 8);
+    struct link_set *set = link_set_get(fake.set_shown);
+    uint32_t slot;
+
+    link_jump(a, 0, b);
+    table_add(c);
+    write_hits(P(4), 1);
+    assert_false(fake_live(dead));
+    slot = a->jmp_slot[0] & ~JMP_SLOT_LINK;
+    for (unsigned parked = 0; parked < 2; parked++) {
+        uint64_t leads = set->slots[slot], pad = set->table[(uint16_t)c->pc];
+        uint32_t head = b->link_head;
+
+        assert_sound();
+        EXPECT_VIOLATION(set->slots[slot] = dead->tc.ptr, set->slots[slot] = leads);
+        EXPECT_VIOLATION(set->dest[slot] = NULL, set->dest[slot] = b);
+        EXPECT_VIOLATION(set->dest[slot] = dead, set->dest[slot] = b);
+        EXPECT_VIOLATION(b->link_head = 0, b->link_head = head);
+        EXPECT_VIOLATION(dead->link_head = head, dead->link_head = 0);
+        EXPECT_VIOLATION(set->table[(uint16_t)dead->pc] = dead->tc.ptr, set->table[(uint16_t)dead->pc] = link_table_miss());
+        EXPECT_VIOLATION(c->table_sets = 0, c->table_sets = (uint16_t)BIT(set->index));
+        EXPECT_VIOLATION(set->jmp_cache[7] = dead, set->jmp_cache[7] = NULL);
+        assert_int_equal(set->table[(uint16_t)c->pc], pad);
+        enter(1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup(test_eviction, setup),
         cmocka_unit_test_setup(test_new_slots_and_flush, setup),
         cmocka_unit_test_setup(test_random, setup),
+        cmocka_unit_test_setup(test_checker_sees, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,7 @@ static void test_checker_sees(void **state)
 {
     struct TranslationBlock *a = gen(P(3), 8), *b = gen(P(3) + 8, 8), *far = gen(P(5), 8);
     struct TranslationBlock *dead = gen(P(3) + 0x100, 8), *crossing = gen(P(3) + 0xffc, 8);
-    struct PageDesc *pd = pd_of(P(3)), *pd4 = pd_of(P(4));
+    struct PageDesc *pd = pd_of(P(3)), *pd4 = pd_of(P(4)), *empty = pd_of(P(6));
     struct TranslationBlock **slot =
         &fake_cpu[1].tb_jmp_cache[tb_jmp_cache_hash_func(P(3) + 0x100, 0)];
     static struct CPUState stranger;
@@ -248,6 +248,10 @@ static void test_checker_sees(void **state)
     EXPECT_VIOLATION(a->jmp_list_next[0] = tb_link(a, 0), a->jmp_list_next[0] = 0);
     EXPECT_VIOLATION(a->jmp_logged = 0, a->jmp_logged = BIT(1));
     EXPECT_VIOLATION(dead->jmp_list_head = tb_link(a, 0), dead->jmp_list_head = 0);
+    EXPECT_VIOLATION(spin_lock(&pd->lock), spin_unlock(&pd->lock));
+    EXPECT_VIOLATION(spin_lock(&a->jmp_lock), spin_unlock(&a->jmp_lock));
+    EXPECT_VIOLATION(empty->code_bitmap = pd->code_bitmap, empty->code_bitmap = NULL);
+    EXPECT_VIOLATION(fake.memory[3][1] ^= 1, fake.memory[3][1] ^= 1);
     EXPECT_VIOLATION(*slot = dead, *slot = NULL);
     EXPECT_VIOLATION(*slot = a, *slot = NULL);
     assert_true(tb_maint_check(&stranger) > 0);
