@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Dialogues with the monitor's debugger about a guest that runs meanwhile."""
+import re
 import tempfile
 import time
 
@@ -219,6 +220,30 @@ def dirty_log(runner, test, factor):
         d.pause()
         d.ask("dirty stop", rb"the log is off")
         round_of(d, 6)
+        end_rounds(d)
+
+    return converse(runner, test, factor, talk)
+
+
+def page_states(runner, test, factor):
+    """What `page` and `stat` say of a page with code and data: not protected without code, self-checking once it is written, and with a
+    short `smc_quiet_ticks` protected again when the writing has stopped."""
+    wanted = rb"; (self-checking), .* 0 returns.*pc " if test.name.endswith("stays") else rb"; (protected|not protected), .* [1-9]\d* returns"
+    counts = rb"page_self_check=[1-9]\d* page_reprotect=" + (rb"" if test.name.endswith("stays") else rb"[1-9]")
+
+    def talk(d):
+        start_rounds(d)
+        d.ask(f"page {d.page:#x}", rb"write-tracked for nobody; not protected, .* 0 misses, 0 hits lately; 0 ticks quiet, 0 returns")
+        for n in range(1, 41):  # a busy machine may be late for either state
+            round_of(d, n)
+            if re.search(wanted, d.ask(f"page {d.page:#x}", rb"(.*)")[0], re.S):
+                d.ask("stat", counts)
+                break
+            d.go()
+            d.m.pump(0.05)
+            d.pause()
+        else:
+            raise AssertionError("`page` never shows the state")
         end_rounds(d)
 
     return converse(runner, test, factor, talk)

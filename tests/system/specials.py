@@ -24,7 +24,7 @@ def start(runner, test, scratch, on_output):
     common = dict(memory=test.memory, build=runner.build, qemu_extra=list(test.qemu_extra))
     if test.boot == "pvh":
         write_bundle(medium, content)
-        options = machine.Options(kernel=os.path.join(runner.build, "kernel.elf"), bundle=medium, **common)
+        options = machine.Options(kernel=os.path.join(runner.build, "kernel.elf"), bundle=medium, append=test.append, **common)
     else:
         write_image(medium, os.path.join(runner.build, "BOOTX64.EFI"), os.path.join(runner.build, "stick/kernel.elf"),
                     content)

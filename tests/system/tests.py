@@ -207,6 +207,9 @@ def monitor_tests():
         yield Test(f"framebuffer/{engine}/uefi", "payloads/framebuffer.elf", engine, boot="uefi", timeout=40,
                    special=debugger.framebuffer, qemu_extra=("-device", "VGA"))
     yield Test("framebuffer/none", "payloads/framebuffer.elf", expect=("^no framebuffer$",))
+    for how, ticks in (("stays", 10000), ("returns", 1)):
+        yield Test(f"page-states/{how}", "payloads/dirty-target.elf", memory="32M", special=debugger.page_states, timeout=20,
+                   append=f"smc_self_check_faults=1 smc_quiet_ticks={ticks} smc_data_imm_hits=0")
     yield Test("snapshot/translate", "payloads/dirty-target.elf", memory="32M", special=debugger.snapshot, timeout=20)
 
 
