@@ -176,6 +176,19 @@ static void emit_insn(struct DisasContext *s, unsigned i)
     }
 }
 
+/* The plain instructions from i on, in one piece. Returns the number of the first one behind them. */
+static unsigned emit_plain(struct DisasContext *s, unsigned i)
+{
+    uint64_t others = ~(s->plain >> i);
+    unsigned end = MIN(others ? i + (unsigned)__builtin_ctzll(others) : TB_MAX_INSNS, s->num_insns);
+    uint32_t goff = s->insn_off[i];
+    uint32_t last = end == s->num_insns ? s->tb->size : s->insn_off[end];
+
+    add_copy_run(s, goff);
+    emit_bytes(&s->e, s->page0 + goff, last - goff);
+    return end;
+}
+
 int translator_emit(struct DisasContext *s)
 {
     struct TranslationBlock *tb = s->tb;
@@ -193,6 +206,10 @@ int translator_emit(struct DisasContext *s)
     emit_self_check(s);
     const bool check = smc_policy.check;
     for (unsigned i = 0; i < s->num_insns; i++) {
+        if (s->plain >> i & 1) {
+            i = emit_plain(s, i) - 1;
+            continue;
+        }
         if (unlikely(check)) {
             emit_store_check(s, i);
         }

@@ -38,6 +38,7 @@ struct tb_run {
 _Static_assert(sizeof(struct tb_run) == 8, "search data is counted in 8-byte units");
 
 #define TB_MAX_RUNS 512
+_Static_assert(TB_MAX_INSNS <= 64, "a bit for each in DisasContext.plain");
 #define TB_SELF_CHECK_BYTES 128u /* guest bytes of a self-checking TB at most */
 
 struct DisasContext {
@@ -50,6 +51,7 @@ struct DisasContext {
     uint8_t clean[INSN_MAX_LEN + 1]; /* insn_host_bytes() */
     uint8_t snapshot[TB_SELF_CHECK_BYTES]; /* page0 of a self-checking TB: what is compared is what was decoded */
     unsigned num_insns;
+    uint64_t plain;        /* bit i: of insn[i] only len and kind are known, it is copied as it is and nothing else is asked of it */
     unsigned nr_runs;
     uint16_t shadow_off;   /* insn_off of the instruction behind sti; 0 = none */
     uint32_t next_slot;    /* next free data slot */

@@ -92,17 +92,6 @@ static bool wants_operands(const struct TranslationBlock *tb)
     return tb->cflags || tb->self_check || smc_policy.check || store_sites_hot || !pd || pd->state.data_imm || log_mask & LOG_ASM;
 }
 
-/* What is known of a plain instruction. */
-static void set_plain(struct insn *insn, unsigned len)
-{
-    insn->len = (uint8_t)len;
-    insn->kind = INSN_COPY;
-    insn->is_rip_rel = insn->is_mem = false;
-    insn->pfx = 0;
-    insn->enc = ENC_LEGACY;
-    insn->imm = 0;
-}
-
 /* The first instruction runs over the page end: bring in the second page, protected before its bytes are read. */
 static int decode_crossing(struct DisasContext *s)
 {
@@ -144,7 +133,7 @@ static bool goes_on(const struct DisasContext *s, uint32_t off, unsigned passed)
 int translator_decode(struct DisasContext *s)
 {
     struct TranslationBlock *tb = s->tb;
-    unsigned max = tb->cflags & CF_COUNT_MASK, passed = 0, plain;
+    unsigned max = tb->cflags & CF_COUNT_MASK, passed = 0;
     bool all = wants_operands(tb);
     uint32_t off = 0;
     unsigned n = 0;
@@ -156,17 +145,20 @@ int translator_decode(struct DisasContext *s)
     }
     max = max ? MIN(max, TB_MAX_INSNS) : TB_MAX_INSNS;
     tb->page_addr[1] = TB_PAGE_ADDR_INVALID;
+    s->plain = 0;
     while (n < max && off < s->page0_avail) {
         struct insn *insn = &s->insn[n];
         uint32_t avail = s->page0_avail - off;
 
-        if (!all && (plain = insn_plain_length(s->page0 + off, avail)) != 0) {
-            set_plain(insn, plain);
+        unsigned len = all ? 0 : insn_decode_quick(insn, s->page0 + off, avail);
+
+        if (len && insn->kind == INSN_COPY) {
+            s->plain |= BIT(n);
             s->insn_off[n++] = (uint16_t)off;
-            off += plain;
+            off += len;
             continue;
         }
-        if (insn_decode(insn, s->page0 + off, MIN(avail, INSN_MAX_LEN)) == DECODE_TRUNCATED) {
+        if (!len && insn_decode(insn, s->page0 + off, MIN(avail, INSN_MAX_LEN)) == DECODE_TRUNCATED) {
             if (n > 0) {
                 break;
             }

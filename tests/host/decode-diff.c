@@ -86,10 +86,12 @@ static unsigned check(const uint8_t *bytes, size_t avail)
     compared++;
     valid_both += !v.err && v.z_valid;
     diffs = compare_views(&v, detail, sizeof(detail));
-    unsigned plain = insn_plain_length(bytes, avail);
+    struct insn quick;
+    unsigned plain = insn_decode_quick(&quick, bytes, avail);
     plain_seen += plain != 0;
-    if (plain && (v.err || plain != v.in.len || v.in.kind != INSN_COPY || v.in.is_rip_rel)) {
-        snprintf(detail, sizeof(detail), "plain, length %u", plain);
+    if (plain && (v.err || plain != v.in.len || quick.len != plain || quick.kind != v.in.kind ||
+                  (quick.kind == INSN_COPY ? v.in.is_rip_rel : memcmp(&quick, &v.in, sizeof(quick)) != 0))) {
+        snprintf(detail, sizeof(detail), "quick, length %u", plain);
         diffs |= 1u << DIFF_PLAIN;
     }
     for (unsigned k = 0; k < DIFF_KINDS; k++) {

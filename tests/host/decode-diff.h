@@ -22,7 +22,7 @@ enum diff_kind {
     DIFF_FLAGS,      /* flags_read not a superset, or flags_write not a subset */
     DIFF_VECTOR,     /* vector length, mask register */
     DIFF_TRUNCATION, /* a part of a valid instruction must be DECODE_TRUNCATED, nothing else */
-    DIFF_PLAIN,      /* insn_plain_length() against insn_decode() */
+    DIFF_PLAIN,      /* insn_decode_quick() against insn_decode() */
     DIFF_CAPSTONE_LENGTH,
     DIFF_CAPSTONE_INVALID, /* Capstone rejects, Zydis and we accept */
     DIFF_CAPSTONE_VALID,   /* Capstone accepts, Zydis and we reject */

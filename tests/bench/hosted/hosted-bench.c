@@ -142,7 +142,7 @@ static uint64_t decode_all_of(const uint8_t *text, size_t len, bool plain, uint6
             --*insns;
             continue;
         }
-        unsigned n = plain ? insn_plain_length(text + at, INSN_MAX_LEN) : 0;
+        unsigned n = plain ? insn_decode_quick(&insn, text + at, INSN_MAX_LEN) : 0;
 
         if (!n) {
             insn_decode(&insn, text + at, INSN_MAX_LEN);
