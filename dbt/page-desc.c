@@ -12,7 +12,7 @@
 /*
  * Radix tree over 40 index bits; every table has 1024 entries:
  *
- *   l1_map[index 39:30] -> void *[index 29:20] -> void *[index 19:10] -> struct PageDesc[index 9:0]
+ *   l1_map[index 39:30] -> void *[index 29:20] -> void *[index 19:10] -> struct leaf.page[index 9:0]
  * (4 MiB of RAM)
  *
  * Tables are published with a releasing compare-and-swap and never freed, so that readers need no
@@ -28,11 +28,19 @@ _Static_assert(PAGE_INDEX_BITS == V_L1_SHIFT + 10, "tree covers the index");
 
 static void *l1_map[V_L1_SIZE]; /* lock-free, see above; lifetime: from tb_maint_init() on */
 
+/* A table of the last level; it says itself what it is for, so that one load decides whether it is the one wanted. */
+struct leaf {
+    tb_page_addr_t number; /* of its pages' indexes without the low bits; written before the table is published */
+    struct PageDesc page[V_L2_SIZE];
+};
+static struct leaf *last_leaf; /* found last, by anyone; as l1_map. Code of one kernel or program is mostly on one */
+
 uint64_t tb_list_steps;
 
 void page_desc_init(void)
 {
     memset(l1_map, 0, sizeof(l1_map));
+    __atomic_store_n(&last_leaf, NULL, __ATOMIC_RELEASE);
 }
 
 /*
@@ -56,7 +64,23 @@ static void *level_get(void **lp, size_t size, bool alloc)
     return table;
 }
 
-struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc)
+/* The leaf that *lp points to, created if asked for, as level_get(). */
+static struct leaf *leaf_get(void **lp, tb_page_addr_t number, bool alloc)
+{
+    void *leaf = __atomic_load_n(lp, __ATOMIC_ACQUIRE);
+
+    if (leaf || !alloc) {
+        return leaf;
+    }
+    struct leaf *fresh = dbt_zalloc(sizeof(*fresh));
+    if (!fresh) {
+        return NULL;
+    }
+    fresh->number = number;
+    return __atomic_compare_exchange_n(lp, &leaf, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? fresh : leaf;
+}
+
+static __attribute__((noinline)) struct PageDesc *tree_find(tb_page_addr_t index, bool alloc)
 {
     if (index > PAGE_INDEX_LAST) {
         return NULL;
@@ -69,8 +93,22 @@ struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc)
         }
         lp = table + ((index >> (level * V_L2_BITS)) & (V_L2_SIZE - 1));
     }
-    struct PageDesc *leaf = level_get(lp, V_L2_SIZE * sizeof(struct PageDesc), alloc);
-    return leaf ? leaf + (index & (V_L2_SIZE - 1)) : NULL;
+    struct leaf *leaf = leaf_get(lp, index >> V_L2_BITS, alloc);
+    if (!leaf) {
+        return NULL;
+    }
+    __atomic_store_n(&last_leaf, leaf, __ATOMIC_RELEASE);
+    return &leaf->page[index & (V_L2_SIZE - 1)];
+}
+
+struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc)
+{
+    struct leaf *leaf = __atomic_load_n(&last_leaf, __ATOMIC_ACQUIRE);
+
+    if (likely(leaf && leaf->number == index >> V_L2_BITS)) {
+        return &leaf->page[index & (V_L2_SIZE - 1)];
+    }
+    return tree_find(index, alloc);
 }
 
 struct PageDesc *page_find(tb_page_addr_t index)
@@ -91,7 +129,7 @@ struct PageDesc *page_find_next(tb_page_addr_t *index, tb_page_addr_t last)
         }
         if (table) {
             *index = i;
-            return (struct PageDesc *)table + (i & (V_L2_SIZE - 1));
+            return &((struct leaf *)table)->page[i & (V_L2_SIZE - 1)];
         }
         i = (i | (BIT((level + 1) * V_L2_BITS) - 1)) +
             1; /* past all that this empty entry covers */

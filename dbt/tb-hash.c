@@ -17,12 +17,31 @@
  * Buckets are singly linked through hash_next. A removed TB keeps its hash_next, so a look-up that
  * stands on it goes on into the rest of its bucket; TB memory stays valid until the flush (I4),
  * which no look-up overlaps.
+ *
+ * A head is a word: the pointer's low 48 bits, and above them a set of what is in the bucket: the bit
+ * that bit_of_hash() says is set if any TB there has it. Most keys that are not there are known not to be
+ * without looking at a TB, which is in no data cache and no TLB when there are many. Removal leaves the bit.
+ *
+ *      63      48 47                    0
+ *     | key bits | address of a TB, or 0 |
  */
 static struct {
-    struct TranslationBlock **bucket; /* heads, from dbt_zalloc(): one for each TB that there may be, or every other */
-    unsigned bits;                    /* log2 of their number; constant after tb_htable_init() */
-    struct spinlock lock;             /* writers; leaf in the lock order */
+    uint64_t *bucket;     /* heads, from dbt_zalloc(): one for each TB that there may be, or every other */
+    unsigned bits;        /* log2 of their number; constant after tb_htable_init() */
+    struct spinlock lock; /* writers; leaf in the lock order */
 } htable;
+
+#define HEAD_SHIFT 16u
+
+static struct TranslationBlock *tb_of_head(uint64_t head)
+{
+    return (struct TranslationBlock *)(uintptr_t)((int64_t)(head << HEAD_SHIFT) >> HEAD_SHIFT);
+}
+
+static uint64_t head_of_tb(const struct TranslationBlock *tb, uint64_t key_bits)
+{
+    return ((uint64_t)(uintptr_t)tb & (~0ull >> HEAD_SHIFT)) | key_bits;
+}
 
 static size_t htable_size(void)
 {
@@ -50,30 +69,41 @@ void tb_htable_reset(void)
     memset(htable.bucket, 0, htable_size() * sizeof(htable.bucket[0]));
 }
 
-static unsigned tb_hash_func(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags)
+static uint64_t tb_hash_func(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
     uint64_t h = phys_pc * 0x9e3779b97f4a7c15ull;
 
     h = (h ^ (h >> 29) ^ pc) * 0xbf58476d1ce4e5b9ull;
-    h = (h ^ (h >> 32) ^ ((uint64_t)flags << 32 | (cflags & CF_HASH_MASK))) * 0x94d049bb133111ebull;
-    return h >> (64 - htable.bits);
+    return (h ^ (h >> 32) ^ ((uint64_t)flags << 32 | (cflags & CF_HASH_MASK))) * 0x94d049bb133111ebull;
 }
 
-void tb_htable_prefetch(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags)
+static uint64_t tb_hash(const struct TranslationBlock *tb)
 {
-    __builtin_prefetch(&htable.bucket[tb_hash_func(phys_pc, pc, flags, cflags)], 1);
+    return tb_hash_func(tb->page_addr[0], tb->pc, tb->flags, tb_cflags(tb));
 }
 
-static struct TranslationBlock **tb_bucket(const struct TranslationBlock *tb)
+static uint64_t *bucket_of_hash(uint64_t h)
 {
-    return &htable.bucket[tb_hash_func(tb->page_addr[0], tb->pc, tb->flags, tb_cflags(tb))];
+    return &htable.bucket[h >> (64 - htable.bits)];
+}
+
+/* Of the hash's bits below those that choose the bucket. */
+static uint64_t bit_of_hash(uint64_t h)
+{
+    _Static_assert(64 - TB_HTABLE_BITS_MAX >= 36, "other bits than the bucket's");
+    return BIT(64 - HEAD_SHIFT + (h >> 32 & (HEAD_SHIFT - 1)));
+}
+
+void tb_htable_prefetch(const struct TranslationBlock *tb)
+{
+    __builtin_prefetch(bucket_of_hash(tb_hash(tb)), 1);
 }
 
 /* A dead TB equals nothing: its cflags have CF_INVALID. */
 static bool tb_key_equal(const struct TranslationBlock *tb, uint64_t pc, tb_page_addr_t phys_pc,
                          uint32_t flags, uint32_t cflags)
 {
-    return tb->pc == pc && tb->page_addr[0] == phys_pc && tb->flags == flags &&
+    return tb->page_addr[0] == phys_pc && tb->pc == pc && tb->flags == flags &&
            tb_cflags(tb) == (cflags & CF_HASH_MASK);
 }
 
@@ -95,9 +125,13 @@ struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_
     tb_page_addr_t phys_page2 = TB_PAGE_ADDR_INVALID;
 
     ASSERT(tb_cpu_is_registered(cpu)); /* what is found here is about to enter its jump cache */
-    struct TranslationBlock *tb =
-        __atomic_load_n(&htable.bucket[tb_hash_func(phys_pc, pc, flags, cflags)], __ATOMIC_ACQUIRE);
-    for (; tb; tb = __atomic_load_n(&tb->hash_next, __ATOMIC_ACQUIRE)) {
+    uint64_t h = tb_hash_func(phys_pc, pc, flags, cflags);
+    uint64_t head = __atomic_load_n(bucket_of_hash(h), __ATOMIC_ACQUIRE);
+
+    if (!(head & bit_of_hash(h))) {
+        return NULL;
+    }
+    for (struct TranslationBlock *tb = tb_of_head(head); tb; tb = __atomic_load_n(&tb->hash_next, __ATOMIC_ACQUIRE)) {
         if (!tb_key_equal(tb, pc, phys_pc, flags, cflags)) {
             continue;
         }
@@ -115,23 +149,32 @@ struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_
     return NULL;
 }
 
+/* The TB in the bucket with tb's key, or NULL. */
+static struct TranslationBlock *find_equal_locked(uint64_t head, const struct TranslationBlock *tb)
+{
+    struct TranslationBlock *other = tb_of_head(head);
+
+    while (other && !(tb_key_equal(other, tb->pc, tb->page_addr[0], tb->flags, tb_cflags(tb)) &&
+                      other->page_addr[1] == tb->page_addr[1])) {
+        other = other->hash_next;
+    }
+    return other;
+}
+
 struct TranslationBlock *tb_htable_insert(struct TranslationBlock *tb)
 {
-    struct TranslationBlock **head = tb_bucket(tb);
-    struct TranslationBlock *other;
+    uint64_t h = tb_hash(tb), bit = bit_of_hash(h);
+    uint64_t *bucket = bucket_of_hash(h);
 
+    ASSERT(tb_of_head(head_of_tb(tb, 0)) == tb);
     spin_lock(&htable.lock);
-    for (other = *head; other; other = other->hash_next) {
-        if (tb_key_equal(other, tb->pc, tb->page_addr[0], tb->flags, tb_cflags(tb)) &&
-            other->page_addr[1] == tb->page_addr[1]) {
-            break;
-        }
-    }
+    uint64_t head = *bucket;
+    struct TranslationBlock *other = head & bit ? find_equal_locked(head, tb) : NULL;
     if (!other) {
-        tb->hash_next = *head;
+        tb->hash_next = tb_of_head(head);
         tb->hashed = true;
-        __atomic_store_n(
-            head, tb, __ATOMIC_RELEASE); /* pairs with the look-up's acquire: a whole TB or none */
+        /* Pairs with the look-up's acquire: a whole TB or none. */
+        __atomic_store_n(bucket, head_of_tb(tb, (head & ~(~0ull >> HEAD_SHIFT)) | bit), __ATOMIC_RELEASE);
     }
     spin_unlock(&htable.lock);
     return other ? other : tb;
@@ -142,12 +185,20 @@ bool tb_htable_remove(struct TranslationBlock *tb)
     spin_lock(&htable.lock);
     bool hashed = tb->hashed;
     if (hashed) {
-        struct TranslationBlock **prev = tb_bucket(tb);
-        while (*prev != tb) {
-            ASSERT(*prev);
-            prev = &(*prev)->hash_next;
+        uint64_t *bucket = bucket_of_hash(tb_hash(tb)), head = *bucket;
+        struct TranslationBlock *prev = tb_of_head(head);
+
+        if (prev == tb) {
+            uint64_t bits = tb->hash_next ? head & ~(~0ull >> HEAD_SHIFT) : 0;
+
+            __atomic_store_n(bucket, head_of_tb(tb->hash_next, bits), __ATOMIC_RELEASE);
+        } else {
+            while (prev->hash_next != tb) {
+                prev = prev->hash_next;
+                ASSERT(prev);
+            }
+            __atomic_store_n(&prev->hash_next, tb->hash_next, __ATOMIC_RELEASE);
         }
-        __atomic_store_n(prev, tb->hash_next, __ATOMIC_RELEASE);
         tb->hashed = false;
     }
     spin_unlock(&htable.lock);
@@ -161,12 +212,15 @@ int tb_htable_check(size_t *entries)
 
     *entries = 0;
     for (size_t i = 0; i < htable_size(); i++) {
-        for (struct TranslationBlock *tb = htable.bucket[i]; tb; tb = tb->hash_next) {
+        uint64_t head = htable.bucket[i];
+
+        for (struct TranslationBlock *tb = tb_of_head(head); tb; tb = tb->hash_next) {
             if (++*entries > limit) {
                 log_line("tb", "hash table: more entries than TBs, bucket %zu", i);
                 return errors + 1;
             }
-            if (!tb->hashed || (tb_cflags(tb) & CF_INVALID) || tb_bucket(tb) != &htable.bucket[i]) {
+            if (!tb->hashed || (tb_cflags(tb) & CF_INVALID) || bucket_of_hash(tb_hash(tb)) != &htable.bucket[i] ||
+                !(head & bit_of_hash(tb_hash(tb)))) {
                 log_line("tb", "hash table: bucket %zu holds dead or foreign TB pc=%#llx", i,
                          (unsigned long long)tb->pc);
                 errors++;

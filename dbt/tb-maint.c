@@ -73,7 +73,7 @@ static void page_protect_locked(struct PageDesc *pd, tb_page_addr_t page_addr)
     } else {
         tlb_protect_code(page_addr);
     }
-    pd->is_protected = true;
+    __atomic_store_n(&pd->is_protected, true, __ATOMIC_RELEASE); /* tb_page_prepare() reads it without the lock */
     if (cpu) {
         CPU_STAT(cpu, page_protect);
     }
@@ -87,7 +87,7 @@ static void page_unprotect_if_empty_locked(struct CPUState *cpu, struct PageDesc
     if (pd->nr_tbs || !pd->is_protected) {
         return;
     }
-    pd->is_protected = false;
+    __atomic_store_n(&pd->is_protected, false, __ATOMIC_RELEASE);
     if (!smc_policy.check) {
         tlb_unprotect_code(page_addr);
     }
@@ -103,6 +103,9 @@ int tb_page_prepare(tb_page_addr_t addr)
 
     if (!pd) {
         return -ENOMEM;
+    }
+    if (__atomic_load_n(&pd->is_protected, __ATOMIC_ACQUIRE)) {
+        return 0; /* as good as with the lock, which would be given up before the bytes are read: tb_link_page() looks again */
     }
     spin_lock(&pd->lock);
     page_protect_locked(pd, addr & PAGE_MASK);

@@ -133,8 +133,8 @@ struct PageDesc *page_find(tb_page_addr_t index);
 /* index = address >> PAGE_SHIFT. With alloc, NULL means out of memory. Lock-free insertion by compare-and-swap. */
 struct PageDesc *page_find_alloc(tb_page_addr_t index, bool alloc);
 
-/* A TB with this key is about to be made and linked. */
-void tb_htable_prefetch(tb_page_addr_t phys_pc, uint64_t pc, uint32_t flags, uint32_t cflags);
+/* tb, whose key is set (pc, flags, cflags, page_addr[0]), will be linked: bring in its bucket. */
+void tb_htable_prefetch(const struct TranslationBlock *tb);
 /* Look up by key; NULL if absent. phys_pc is the ram address of the first byte; *phys_page2 resolves the second page of a
  * crossing TB lazily through tb_phys_page2() and compares it with page_addr[1]. */
 struct TranslationBlock *tb_htable_lookup(struct CPUState *cpu, uint64_t pc, tb_page_addr_t phys_pc, uint32_t flags,

@@ -179,7 +179,6 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
         out_of_memory(cpu);
         return NULL;
     }
-    tb_htable_prefetch(phys_pc, pc, flags, cflags);
     struct TranslationBlock *tb = tb_alloc(cpu);
     if (!tb) {
         out_of_memory(cpu);
@@ -196,6 +195,7 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
     tb->flags = flags;
     tb->cflags = cflags;
     tb->page_addr[0] = phys_pc;
+    tb_htable_prefetch(tb);
     tb->self_check = tb_page_self_checks(phys_pc);
     s->cpu = cpu;
     s->tb = tb;
