@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counts the writes that hit just an immediate. Must not translate. A forgotten or a stale entry costs a little speed, never
+ * Counts the writes that hit just an immediate or a displacement. Must not translate. A forgotten or a stale entry costs a little speed, never
  * correctness: a TB carries its own list of what it loads (TranslationBlock.hole).
  */
 #include "dbt/data-imm.h"
@@ -9,11 +9,14 @@
 #include "kernel/lib/log.h"
 
 #define SITES 256u /* power of two */
+/* A branch whose target is loaded loses its chain: it has to be patched so many times as often as an immediate. */
+#define BRANCH_HITS 4u
 
 /* Direct-mapped by address. Lock: tb_invalidate_lock for writing; read by the CPU that translates. */
 static struct imm_site {
-    tb_page_addr_t addr; /* of the immediate's first byte */
+    tb_page_addr_t addr; /* of the first byte */
     uint8_t len;         /* bytes; 0 = empty */
+    bool branch;         /* rel32 */
     uint16_t hits;
 } sites[SITES];
 
@@ -29,7 +32,9 @@ static struct imm_site *site_of(tb_page_addr_t addr)
 
 static bool is_enough(const struct imm_site *site)
 {
-    return smc_policy.adaptive && smc_policy.data_imm_hits && site->hits >= smc_policy.data_imm_hits;
+    uint32_t need = smc_policy.data_imm_hits;
+
+    return smc_policy.adaptive && need && site->hits >= MIN(site->branch ? need * BRANCH_HITS : need, (uint32_t)UINT16_MAX);
 }
 
 bool data_imm_is_hot(tb_page_addr_t addr, unsigned len)
@@ -39,12 +44,12 @@ bool data_imm_is_hot(tb_page_addr_t addr, unsigned len)
     return site->addr == addr && site->len == len && is_enough(site);
 }
 
-static void count_hit(struct CPUState *cpu, tb_page_addr_t addr, unsigned len)
+static void count_hit(struct CPUState *cpu, tb_page_addr_t addr, unsigned len, bool branch)
 {
     struct imm_site *site = site_of(addr);
 
     if (site->addr != addr || site->len != len) {
-        *site = (struct imm_site){.addr = addr, .len = (uint8_t)len};
+        *site = (struct imm_site){.addr = addr, .len = (uint8_t)len, .branch = branch};
     }
     if (is_enough(site)) {
         return; /* a TB that starts in the middle of the instruction: it dies every time */
@@ -55,8 +60,13 @@ static void count_hit(struct CPUState *cpu, tb_page_addr_t addr, unsigned len)
         if (cpu) {
             CPU_STAT(cpu, data_imm);
         }
-        LOG(SMC, "immediate at %llx, %u bytes, is data", (unsigned long long)addr, len);
+        LOG(SMC, "field at %llx, %u bytes, is data", (unsigned long long)addr, len);
     }
+}
+
+static bool is_within(unsigned first, unsigned last, unsigned start, unsigned len)
+{
+    return first >= start && last < start + len;
 }
 
 void data_imm_note(struct CPUState *cpu, const struct TranslationBlock *tb, unsigned first, unsigned last)
@@ -71,8 +81,12 @@ void data_imm_note(struct CPUState *cpu, const struct TranslationBlock *tb, unsi
         if (insn_decode(&insn, bytes + off, MIN(tb->size - off, (unsigned)INSN_MAX_LEN)) != DECODE_OK || !insn.len) {
             return;
         }
-        if (first >= off + insn.imm_off && last < off + insn.imm_off + insn.imm_size && imm_can_be_loaded(&insn)) {
-            count_hit(cpu, tb->page_addr[0] + off + insn.imm_off, insn.imm_size);
+        if (is_within(first - off, last - off, insn.imm_off, insn.imm_size) && imm_can_be_loaded(&insn)) {
+            count_hit(cpu, tb->page_addr[0] + off + insn.imm_off, insn.imm_size, insn.imm_is_rel);
+            return;
+        }
+        if (is_within(first - off, last - off, insn.disp_off, insn.disp_size) && disp_can_be_loaded(&insn)) {
+            count_hit(cpu, tb->page_addr[0] + off + insn.disp_off, insn.disp_size, false);
             return;
         }
     }

@@ -380,6 +380,15 @@ void emit_indirect(struct DisasContext *s, unsigned i, uint64_t next)
     emit_lookup(s, goff, reg == R_ESP ? R_NONE : reg);
 }
 
+void emit_branch_to_rcx(struct DisasContext *s, uint32_t goff, bool call, uint64_t next)
+{
+    emit_store_abs(&s->e, R_ECX, target_addr(s));
+    if (call) {
+        emit_push_return(s, next);
+    }
+    emit_lookup(s, goff, R_ECX);
+}
+
 void emit_fall_through(struct DisasContext *s, uint32_t goff)
 {
     add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);

@@ -60,6 +60,8 @@ void emit_far_exits(struct DisasContext *s);
 void emit_fall_through(struct DisasContext *s, uint32_t goff);
 void reset_exits(struct DisasContext *s);
 
+/* The guest target is in rcx, guest rcx is spilled, which the last run says: [push next;] go there. */
+void emit_branch_to_rcx(struct DisasContext *s, uint32_t goff, bool call, uint64_t next);
 /* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx still holds or is spilled and gone. */
 void emit_load_rm_rcx(struct DisasContext *s, unsigned i, uint64_t next);
 /* An exit here, to the same instruction, for a block of one instruction that is never chained. */

@@ -277,8 +277,13 @@ bool tlb_test_and_clear_dirty(tb_page_addr_t page_addr)
     return dirty;
 }
 
-/* The zeros that all TBs are made of have no immediates. */
+/* The zeros that all TBs are made of have no immediates and no displacements. */
 bool imm_can_be_loaded(const struct insn *insn)
+{
+    return false;
+}
+
+bool disp_can_be_loaded(const struct insn *insn)
 {
     return false;
 }

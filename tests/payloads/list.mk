@@ -5,7 +5,7 @@ payloads := alu-checksum entry-state exceptions exit-status fpu-checksum halt-fo
             control-flow address-spaces paging rip-relative timer user-mode \
             smc-alias smc-chain smc-flush smc-imprecise smc-interrupt smc-mixed-page smc-next-insn smc-own-insn smc-page-edge smc-random \
             smc-rep-string smc-store-forms smc-straddle-rmw smc-write-fault smc-decoder smc-descriptor smc-device-write \
-            smc-monitor smc-serialize smc-state-image
+            smc-monitor smc-serialize smc-state-image smc-fields
 
 payloads += debug-regs debug-target dirty-target framebuffer
 

@@ -103,7 +103,7 @@ PAYLOADS = {
     "smc-flush": 20, "smc-imprecise": 5, "smc-interrupt": 15, "smc-mixed-page": 20, "smc-next-insn": 10, "smc-own-insn": 10,
     "smc-page-edge": 10, "smc-random": 20, "smc-rep-string": 10, "smc-store-forms": 15, "smc-straddle-rmw": 5,
     "smc-write-fault": 10, "smc-decoder": 15, "smc-descriptor": 15, "smc-device-write": 15, "smc-serialize": 15,
-    "smc-state-image": 15, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
+    "smc-state-image": 15, "smc-fields": 20, "stack-fault": 5, "string-fault": 10, "timer": 30, "trap-stack": 5, "user-mode": 10,
 }
 # Page states (docs/smc-states.md): none, at every opportunity, and hot store sites instead of them.
 ADAPTIVE = {
@@ -147,6 +147,9 @@ def basic_tests():
                    status=by_guest(7))
         yield Test(f"cmdline/{engine}", "payloads/exit-status.elf", engine, append='cmdline="status=9"',
                    status=by_guest(9))
+    # All but a few fields have become data: had they not, the results would be the same.
+    yield Test("smc-fields/loaded", "payloads/smc-fields.elf", payload="smc-fields", timeout=PAYLOADS["smc-fields"],
+               expect=(r"^nd-stat .*\bdata_imm=4\d\b",))
 
 
 def ending_tests():
