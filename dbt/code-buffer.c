@@ -261,24 +261,40 @@ const uint8_t *tb_guest_bytes(const struct TranslationBlock *tb)
     return (const uint8_t *)(cb.runs + tb->search_off + tb->search_len);
 }
 
-/* The rel32 field of a direct exit, which lies in one quadword: one store, and only if it changes anything. */
-static void patch_rel32(struct TranslationBlock *tb, int n, uint64_t addr)
+/* The quadword of code at offset off, if it is not v already. */
+static void patch_quad(uint64_t off, uint64_t v)
 {
-    uint64_t at = tb->tc.ptr + tb->jmp_insn_offset[n];
-    uint64_t *word = (uint64_t *)(cb.r.code_rw + ((at - cb.r.code_exec) & ~7ull));
-    unsigned shift = 8 * (at & 7);
-    uint64_t v = (*word & ~(0xffffffffull << shift)) | (uint64_t)(uint32_t)(addr - (at + 4)) << shift;
+    uint64_t *word = (uint64_t *)(cb.r.code_rw + off);
 
     if (*word != v) {
         __atomic_store_n(word, v, __ATOMIC_RELEASE);
     }
 }
 
+/* The rel32 field of a direct exit: one store, if it lies in one quadword. Those that do not (TB_JMP_OFFSET_LATER) are patched by the one
+ * CPU that runs them. */
+static void patch_rel32(struct TranslationBlock *tb, int n, uint64_t addr)
+{
+    uint64_t at = tb->tc.ptr + tb->jmp_insn_offset[n], first = (at - cb.r.code_exec) & ~7ull;
+    uint32_t rel = (uint32_t)(addr - (at + 4));
+    uint8_t code[16];
+    uint64_t quad[2];
+
+    memcpy(code, cb.r.code_rw + first, sizeof(code));
+    memcpy(code + (at & 7), &rel, sizeof(rel));
+    memcpy(quad, code, sizeof(quad));
+    patch_quad(first, quad[0]);
+    if ((at & 7) > 4) {
+        patch_quad(first + 8, quad[1]);
+    }
+}
+
 void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr)
 {
-    if (tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID) {
-        patch_rel32(tb, n, addr);
-    } else if (tb->jmp_slot[n] && !exit_is_link(tb, (unsigned)n)) {
+    if (tb->jmp_slot[n] && !exit_is_link(tb, (unsigned)n)) {
         __atomic_store_n(&cb.r.slots_rw[tb->jmp_slot[n]], addr, __ATOMIC_RELEASE);
+    }
+    if (tb_exit_is_direct(tb, (unsigned)n)) {
+        patch_rel32(tb, n, addr);
     }
 }

@@ -380,6 +380,9 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
                 CPU_STAT(cpu, exit_irq);
                 page_state_poll(cpu);
                 store_sites_tick(cpu);
+                if (tb) { /* found by the tick: likely hot */
+                    cpu->stat[STAT_jmp_settled] += tb_settle_jumps(tb);
+                }
                 if (!step && may_resume(cpu, tb)) {
                     break;
                 }

@@ -183,7 +183,7 @@ struct TranslationBlock;
     X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(redo_window) \
     X(page_self_check) X(page_reprotect) X(page_bulk) X(self_check_fail) X(data_imm) \
     X(store_site_miss) X(store_site_hot) X(store_site_cooled) X(store_site_armed)                  \
-    X(smc_check) X(smc_check_miss) X(smc_check_fill) X(smc_check_vain)
+    X(jmp_settled) X(smc_check) X(smc_check_miss) X(smc_check_fill) X(smc_check_vain)
 enum stat_id {
 #define X(n) STAT_##n,
     STAT_LIST(X)

@@ -10,7 +10,7 @@
 #include "kernel/lib/string.h"
 #include "kernel/lib/types.h"
 
-#define EMIT_MAX 8192
+#define EMIT_MAX 8192 /* < TB_JMP_OFFSET_LATER */
 
 struct emit {
     uint64_t base; /* address in the code cache of buf[0] */

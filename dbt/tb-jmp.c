@@ -156,6 +156,38 @@ out_unlock:
     spin_unlock(&tb_next->jmp_lock);
 }
 
+/* As tb_add_jump() leaves it, with one jump instead of two. What lies between pages is settled only where it is undone rarely. */
+static bool settle_jump(struct TranslationBlock *tb, unsigned n)
+{
+    uintptr_t ptr = __atomic_load_n(&tb->jmp_dest[n], __ATOMIC_SEQ_CST);
+    struct TranslationBlock *dest = tb_of_link(ptr);
+    bool settled = false;
+
+    if (!dest || (ptr & 1) || (tb_jmp_is_cross_page(tb, dest) && !(tb->global && dest->global))) {
+        return false;
+    }
+    spin_lock(&dest->jmp_lock);
+    if (__atomic_load_n(&tb->jmp_dest[n], __ATOMIC_SEQ_CST) == ptr) {
+        tb->jmp_insn_offset[n] &= (uint16_t)~TB_JMP_OFFSET_LATER;
+        tb_set_jmp_target(tb, (int)n, dest->tc.ptr);
+        settled = true;
+    }
+    spin_unlock(&dest->jmp_lock);
+    return settled;
+}
+
+unsigned tb_settle_jumps(struct TranslationBlock *tb)
+{
+    unsigned settled = 0;
+
+    for (unsigned n = 0; n < TB_MAX_JMP; n++) {
+        if (tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID && !tb_exit_is_direct(tb, n)) {
+            settled += settle_jump(tb, n);
+        }
+    }
+    return settled;
+}
+
 /* Take (orig, n) from dest's incoming list and unpatch it; jmp_dest is the caller's. */
 static void jmp_list_remove_locked(struct TranslationBlock *dest, struct TranslationBlock *orig,
                                    unsigned n)

@@ -74,7 +74,8 @@ struct TranslationBlock {
     uintptr_t jmp_list_next[TB_MAX_JMP];
     uintptr_t jmp_dest[TB_MAX_JMP];        /* outgoing: TB or 0; bit 0 as above */
     uint16_t jmp_reset_offset[TB_MAX_JMP]; /* offset from tc.ptr of exit n's stub; TB_JMP_OFFSET_INVALID = no such exit */
-    uint16_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32, or TB_JMP_OFFSET_INVALID if through the slot */
+    uint16_t jmp_insn_offset[TB_MAX_JMP];  /* offset of a patchable rel32; with TB_JMP_OFFSET_LATER, of one that leads to a jump through
+                                              the slot and is patched when tb is hot; TB_JMP_OFFSET_INVALID if there is only that */
     uint32_t jmp_slot[TB_MAX_JMP];         /* index of the data slot (code-buffer.h); JMP_SLOT_LINK: in the link sets */
     uint64_t jmp_target_pc[TB_MAX_JMP];    /* guest pc of exit n */
     uint32_t link_head;                    /* jumps of link sets that lead here (link-jmp.c) */
@@ -83,6 +84,7 @@ struct TranslationBlock {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct TranslationBlock) == 256, "memory: 256 bytes for each block");
 #define TB_JMP_OFFSET_INVALID 0xffffu
+#define TB_JMP_OFFSET_LATER   0x8000u
 #define JMP_SLOT_LINK 0x80000000u
 
 /*
@@ -153,6 +155,8 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
 /* Chain exit n of tb to tb_next (QEMU tb_add_jump), unless either forbids it. A jump to another guest page, or
  * to a TB with a second page, is remembered and undone by tb_unlink_cross_page(). */
 void tb_add_jump(struct TranslationBlock *tb, int n, struct TranslationBlock *tb_next);
+/* tb is hot: conditional jumps that are taken through a slot lead to their TBs directly from now on. Returns how many. */
+unsigned tb_settle_jumps(struct TranslationBlock *tb);
 /* Undo the jumps between different guest pages, because mappings have changed: all, or those not between global pages. */
 void tb_unlink_cross_page(bool all);
 
@@ -197,6 +201,12 @@ void tb_set_jmp_target(struct TranslationBlock *tb, int n, uint64_t addr);
 void store_site_linked(tb_page_addr_t first, tb_page_addr_t last);
 /* Drop the TB from the inline look-up tables, if it is there. */
 void jump_table_remove(struct TranslationBlock *tb);
+
+/* Is exit n a rel32 that tb_set_jmp_target() patches? */
+static inline bool tb_exit_is_direct(const struct TranslationBlock *tb, unsigned n)
+{
+    return !(tb->jmp_insn_offset[n] & TB_JMP_OFFSET_LATER);
+}
 
 static inline uint32_t tb_cflags(const struct TranslationBlock *tb)
 {

@@ -156,7 +156,7 @@ static void log_tb(const struct TranslationBlock *tb, const struct DisasContext 
 static void chain_direct_exits(struct CPUState *cpu, struct TranslationBlock *tb)
 {
     for (int n = 0; n < (int)TB_MAX_JMP; n++) {
-        if (tb->jmp_insn_offset[n] == TB_JMP_OFFSET_INVALID) {
+        if (!tb_exit_is_direct(tb, (unsigned)n)) {
             continue;
         }
         uint64_t target = tb->jmp_target_pc[n];

@@ -143,6 +143,9 @@ static void emit_exit_rel32(struct DisasContext *s, uint64_t target, uint32_t go
         s->tb->jmp_insn_offset[n] = (uint16_t)s->e.len;
     } else {
         s->exit[n].insn_at = s->e.len;
+        if (may_chain(s) && !exit_needs_link(s, target)) {
+            s->tb->jmp_insn_offset[n] = (uint16_t)(s->e.len | TB_JMP_OFFSET_LATER);
+        }
     }
     emit32(&s->e, 0);
 }
@@ -159,7 +162,7 @@ void emit_far_exits(struct DisasContext *s)
         }
     }
     for (unsigned n = 0; n < s->nr_exits; n++) {
-        bool direct = tb->jmp_insn_offset[n] != TB_JMP_OFFSET_INVALID;
+        bool direct = tb_exit_is_direct(tb, n);
 
         if (direct || tb->jmp_slot[n]) {
             if (direct) {

@@ -331,6 +331,37 @@ static void test_cross_page(void **state)
     assert_chained(a, 1, far);
 }
 
+/* A conditional jump of a hot TB gets its rel32 once its target is known, if that may last; and is undone as others are. */
+static void test_settle(void **state)
+{
+    struct TranslationBlock *a = gen(P(3), 8), *b = gen(P(3) + 8, 8), *far = gen(P(5), 8);
+
+    a->jmp_insn_offset[0] = TB_JMP_OFFSET_LATER | 16;
+    a->jmp_insn_offset[1] = TB_JMP_OFFSET_LATER | 24;
+    b->jmp_insn_offset[0] = TB_JMP_OFFSET_INVALID; /* nothing but a slot */
+    assert_int_equal(tb_settle_jumps(a), 0); /* not linked */
+    tb_add_jump(a, 0, b);
+    tb_add_jump(a, 1, far);
+    tb_add_jump(b, 0, a);
+    assert_int_equal(tb_settle_jumps(a), 1); /* the one between pages may be undone any time */
+    assert_int_equal(tb_settle_jumps(a), 0);
+    assert_int_equal(tb_settle_jumps(b), 0);
+    assert_true(tb_exit_is_direct(a, 0));
+    assert_false(tb_exit_is_direct(a, 1));
+    assert_int_equal(a->jmp_insn_offset[0], 16);
+    a->global = far->global = true;
+    assert_int_equal(tb_settle_jumps(a), 1);
+    assert_chained(a, 0, b);
+    assert_chained(a, 1, far);
+    assert_true(write_hits(P(3) + 8, 1));
+    tb_unlink_cross_page(true);
+    assert_chained(a, 0, NULL);
+    assert_chained(a, 1, NULL);
+    tb_add_jump(a, 0, far);
+    assert_chained(a, 0, far);
+    assert_int_equal(tb_maint_check(NULL), 0);
+}
+
 /* The same virtual page on another physical one: mapping changed between the look-ups, so the jump
  * must not last. */
 static void test_cross_page_by_remap(void **state)
@@ -474,7 +505,7 @@ int main(void)
         T(test_chain),
         T(test_dead_tb_leaves_by_its_stub),
         T(test_chain_refused),
-        T(test_cross_page),
+        T(test_settle), T(test_cross_page),
         T(test_cross_page_global),
         T(test_cross_page_by_second_page),
         T(test_cross_page_by_remap),
