@@ -49,8 +49,11 @@ static bool find_lapic(void)
     return true;
 }
 
-/* One window of CALIBRATION_MS of the PIT. False if the PIT does not count. */
-static bool measure_window(struct calibration_window *w)
+enum window_result { WINDOW_SEEN, WINDOW_MISSED, WINDOW_ENDLESS };
+
+/* One window of CALIBRATION_MS of the PIT. Missed: it had ended when it was first looked at, because the machine stood still for so long, or
+ * because the PIT's output is stuck. */
+static enum window_result measure_window(struct calibration_window *w)
 {
     unsigned polls = 0;
     bool expired;
@@ -69,21 +72,25 @@ static bool measure_window(struct calibration_window *w)
         }
         w->now = rdtsc();
     } while (!expired && ++polls < CALIBRATION_POLLS);
-    return expired && polls > 0; /* an output that is stuck high would end it at once */
+    return !expired ? WINDOW_ENDLESS : polls ? WINDOW_SEEN : WINDOW_MISSED;
 }
 
+/* False if the PIT does not count. */
 static bool calibrate_by_pit(void)
 {
     struct calibration c;
+    unsigned missed = 0;
 
     calibration_init(&c);
     while (!calibration_done(&c)) {
         struct calibration_window w = {0};
+        enum window_result result = measure_window(&w);
 
-        if (!measure_window(&w)) {
+        if (result == WINDOW_SEEN) {
+            calibration_add(&c, &w);
+        } else if (result == WINDOW_ENDLESS || ++missed == CALIBRATION_MAX_RUNS) {
             return false;
         }
-        calibration_add(&c, &w);
     }
     tsc_khz = calibration_tsc(&c) / CALIBRATION_MS;
     lapic_khz = c.best.other / CALIBRATION_MS;
