@@ -181,7 +181,7 @@ struct TranslationBlock;
     X(page_unprotect) X(shadow_fill) X(shadow_flush) X(guest_fault) X(exit_total) X(exit_chain)    \
     X(exit_lookup) X(exit_sens) X(exit_fault) X(exit_irq) X(exit_step) X(mmio) X(irq)              \
     X(guest_insn_translated) X(guest_bytes_translated) X(cache_bytes) X(redo_tb) X(redo_window) \
-    X(page_self_check) X(page_reprotect) X(page_bulk) X(self_check_fail) X(data_imm) \
+    X(page_self_check) X(page_reprotect) X(page_bulk) X(page_linger) X(self_check_fail) X(data_imm) \
     X(store_site_miss) X(store_site_hot) X(store_site_cooled) X(store_site_armed)                  \
     X(jmp_settled) X(smc_check) X(smc_check_miss) X(smc_check_fill) X(smc_check_vain)
 enum stat_id {

@@ -306,14 +306,14 @@ enum page_unprotect_result page_unprotect(struct CPUState *cpu, gva_t fault_va, 
         }
         ours = true;
         /* The redo is the next that runs, and whatever writes there before it kills by itself what it hits. */
-        if (store_changes_nothing(cpu, &st.insn, &st.write, va, cpu->smc_range[i].len, addr)) {
+        if (pd->nr_tbs && store_changes_nothing(cpu, &st.insn, &st.write, va, cpu->smc_range[i].len, addr)) {
             CPU_STAT(cpu, smc_same_value);
         } else {
             current |= tb_invalidate_phys_page_fast(cpu, addr, cpu->smc_range[i].len, host_pc, &hit);
         }
         any_hit |= hit;
         current |= page_state_fault(cpu, pd, addr, cpu->smc_range[i].len, host_pc, hit);
-        still_code |= tb_page_has_code(addr);
+        still_code |= tb_page_stays_protected(addr);
         LOG(SMC, "write pc=%llx va=%llx len=%llu hit=%d current=%d", (unsigned long long)cpu->env.eip,
             (unsigned long long)va, (unsigned long long)cpu->smc_range[i].len, hit, current);
     }

@@ -10,6 +10,7 @@
  *          |   | '--------------------------------------'
  *          '---'   no write, or no TB, for quiet_ticks (doubled at every return)
  *      bulk overwrite: all TBs die
+ *      no TB left, but such pages were soon protected again: stays so for some writes
  */
 #include "dbt/page-state.h"
 
@@ -20,6 +21,7 @@
 #include "kernel/lib/string.h"
 
 #define RETURNS_MAX 6u /* quiet_ticks is doubled so often at most */
+#define REARMS      2u /* protected again so often, each time within a tick: it will be once more */
 
 struct smc_policy smc_policy = {
     .adaptive = true,
@@ -29,6 +31,7 @@ struct smc_policy smc_policy = {
     .quiet_ticks = CONF_SMC_QUIET_TICKS,
     .bulk_faults = CONF_SMC_BULK_FAULTS,
     .data_imm_hits = CONF_SMC_DATA_IMM_HITS,
+    .disarm_faults = CONF_SMC_DISARM_FAULTS,
 };
 
 static uint32_t ticks;                    /* host ticks; written by page_state_tick() alone */
@@ -137,6 +140,33 @@ bool page_state_fault(struct CPUState *cpu, struct PageDesc *pd, tb_page_addr_t 
     return false;
 }
 
+/* ---- disarming late ---- */
+
+void page_state_armed(struct PageDesc *pd)
+{
+    struct page_state *ps = &pd->state;
+    bool soon = ps->given_back && ticks + 1 - ps->given_back <= 1;
+
+    ps->rearms = soon ? (uint8_t)MIN(ps->rearms + 1, UINT8_MAX) : 0;
+    ps->lingers = 0;
+}
+
+bool page_state_lingers(struct PageDesc *pd)
+{
+    struct page_state *ps = &pd->state;
+
+    if (smc_policy.adaptive && ps->rearms >= REARMS && ps->lingers < smc_policy.disarm_faults) {
+        ps->lingers++;
+        return true;
+    }
+    if (ps->lingers) {
+        ps->rearms = 0; /* the wait was in vain: data now */
+    }
+    ps->lingers = 0;
+    ps->given_back = ticks + 1;
+    return false;
+}
+
 /* ---- and back ---- */
 
 static void leave_self_check(struct CPUState *cpu, struct PageDesc *pd)
@@ -242,5 +272,5 @@ const char *page_state_name(const struct PageDesc *pd)
     if (pd->state.kind == PAGE_SELF_CHECK) {
         return "self-checking";
     }
-    return !pd->is_protected ? "not protected" : smc_policy.check ? "checked" : "protected";
+    return !pd->is_protected ? "not protected" : smc_policy.check ? "checked" : pd->nr_tbs ? "protected" : "still protected";
 }

@@ -18,6 +18,7 @@ struct smc_policy {
     uint32_t quiet_ticks;       /* host ticks without a write, until the page is protected again */
     uint32_t data_imm_hits;     /* writes to just an immediate, until it is loaded from memory; 0 = never */
     uint32_t bulk_faults;       /* faults at ascending addresses, until the page is given up to them; 0 = never */
+    uint32_t disarm_faults;     /* writes that a page met again and again stays protected for without a TB; 0 = given back at once */
 };
 extern struct smc_policy smc_policy;
 
@@ -31,6 +32,11 @@ void page_state_init(void);
  */
 bool page_state_fault(struct CPUState *cpu, struct PageDesc *pd, tb_page_addr_t start, unsigned len, uint64_t host_pc,
                       bool hit);
+
+/* The page is protected now, and was not. Lock: pd->lock. */
+void page_state_armed(struct PageDesc *pd);
+/* A store has just killed the page's last TB, or met it without any: does it stay protected nevertheless? Lock: pd->lock. */
+bool page_state_lingers(struct PageDesc *pd);
 
 /* tb, whose check has just failed, is out of date: kills it. Its bytes may be equal after all, which means that the guest's
  * page cannot be read where the TB looks; then the page stays protected from now on. */

@@ -73,18 +73,23 @@ static void page_protect_locked(struct PageDesc *pd, tb_page_addr_t page_addr)
     } else {
         tlb_protect_code(page_addr);
     }
+    page_state_armed(pd);
     __atomic_store_n(&pd->is_protected, true, __ATOMIC_RELEASE); /* tb_page_prepare() reads it without the lock */
     if (cpu) {
         CPU_STAT(cpu, page_protect);
     }
 }
 
-/* Give back protection if no TB is left. */
+/* Give back protection if no TB is left; after a store maybe later (page_state_lingers()). */
 static void page_unprotect_if_empty_locked(struct CPUState *cpu, struct PageDesc *pd,
-                                           tb_page_addr_t page_addr)
+                                           tb_page_addr_t page_addr, bool by_store)
 {
     assert_page_locked(pd);
     if (pd->nr_tbs || !pd->is_protected) {
+        return;
+    }
+    if (by_store && page_state_lingers(pd)) {
+        CPU_STAT(cpu, page_linger);
         return;
     }
     __atomic_store_n(&pd->is_protected, false, __ATOMIC_RELEASE);
@@ -120,7 +125,7 @@ bool tb_page_self_checks(tb_page_addr_t addr)
     return pd && pd->state.kind == PAGE_SELF_CHECK;
 }
 
-bool tb_page_has_code(tb_page_addr_t addr)
+bool tb_page_stays_protected(tb_page_addr_t addr)
 {
     struct PageDesc *pd = page_find(page_index(addr));
 
@@ -128,10 +133,12 @@ bool tb_page_has_code(tb_page_addr_t addr)
         return false;
     }
     spin_lock(&pd->lock);
-    bool has_code = pd->nr_tbs != 0;
-    page_unprotect_if_empty_locked(NULL, pd, addr & PAGE_MASK);
+    if (!pd->state.lingers) {
+        page_unprotect_if_empty_locked(NULL, pd, addr & PAGE_MASK, false);
+    }
+    bool stays = pd->is_protected;
     spin_unlock(&pd->lock);
-    return has_code;
+    return stays;
 }
 
 /* ---- linking ---- */
@@ -157,6 +164,7 @@ struct TranslationBlock *tb_link_page(struct TranslationBlock *tb, tb_page_addr_
     for (unsigned n = 0; n < 2 && pd[n]; n++) {
         /* tb_page_prepare() did this, but a monitor write may have given the page back (I2). */
         page_protect_locked(pd[n], tb->page_addr[n] & PAGE_MASK);
+        pd[n]->state.lingers = 0;
         ASSERT(pd[n]->is_protected || tb->self_check & BIT(n));
         tb_page_add(pd[n], tb, n);
 
@@ -288,6 +296,7 @@ struct page_write {
     struct CPUState *cpu;
     struct PageDesc *pd; /* of the page; locked */
     tb_page_addr_t start, last;
+    bool by_store;                             /* which is repeated whatever becomes of the page */
     const struct TranslationBlock *current_tb; /* may be NULL */
     bool current_modified;                     /* current_tb was among those that died */
     unsigned hits, passed;                     /* TBs that died; nodes looked at that did not */
@@ -340,7 +349,7 @@ static void tb_invalidate_phys_page_range__locked(struct page_write *w)
         invalidate_list__locked(w, list);
     }
     page_index_tbs(w->pd, w->passed);
-    page_unprotect_if_empty_locked(w->cpu, w->pd, w->start & PAGE_MASK);
+    page_unprotect_if_empty_locked(w->cpu, w->pd, w->start & PAGE_MASK, w->by_store);
 }
 
 /* ---- the entries ---- */
@@ -388,7 +397,7 @@ bool tb_invalidate_phys_page_fast(struct CPUState *cpu, tb_page_addr_t start, un
                                   uint64_t host_pc, bool *hit)
 {
     tb_page_addr_t last = start + len - 1;
-    struct page_write w = {.cpu = cpu, .start = start, .last = last};
+    struct page_write w = {.cpu = cpu, .start = start, .last = last, .by_store = true};
 
     *hit = false;
     ASSERT(len >= 1 && page_index(start) == page_index(last));
@@ -399,7 +408,7 @@ bool tb_invalidate_phys_page_fast(struct CPUState *cpu, tb_page_addr_t start, un
     spin_lock(&tb_invalidate_lock);
     spin_lock(&pd->lock);
     if (!pd->nr_tbs) {
-        page_unprotect_if_empty_locked(cpu, pd, start & PAGE_MASK);
+        page_unprotect_if_empty_locked(cpu, pd, start & PAGE_MASK, true);
     } else if (page_bitmap_filter(pd, start & ~PAGE_MASK, last & ~PAGE_MASK)) {
         w.pd = pd;
         w.current_tb = host_pc ? tcg_tb_lookup(host_pc) : NULL;

@@ -101,10 +101,13 @@ struct page_state {
     uint8_t pinned;     /* self-checks cannot work here: stays protected */
     uint8_t data_imm;   /* some immediate on the page has become data (data-imm.h) */
     uint8_t ascending;  /* write faults in a row, each beginning where the last one ended */
+    uint8_t rearms;     /* times in a row that it was protected again soon after it was given back, saturating */
+    uint8_t lingers;    /* writes that it has met protected without a TB */
     uint16_t misses, hits; /* write faults, halved at every host tick */
     uint16_t next_off;  /* where the last write fault ended */
     uint16_t quiet;     /* host ticks in a row without a write, or without any TB */
     uint32_t tick;      /* when misses and hits were last halved */
+    uint32_t given_back; /* the host tick after that of the last time it was given back; 0: it never was */
     struct PageDesc *next; /* list of self-checking pages; lock: tb_invalidate_lock */
     tb_page_addr_t addr;   /* of the page; valid on that list */
 };
@@ -172,8 +175,8 @@ void tb_phys_invalidate(struct TranslationBlock *tb, tb_page_addr_t page_addr);
  * fault). The caller resets the code buffer. */
 void tb_maint_flush(void);
 
-/* Does any TB have bytes on the page? And: give back protection if none has. */
-bool tb_page_has_code(tb_page_addr_t addr);
+/* Do stores to the page trap still? Gives protection back if no TB has bytes there, unless the page lingers (page-state.h). */
+bool tb_page_stays_protected(tb_page_addr_t addr);
 
 /* The bytes round [addr, addr + len), within their page, that no TB has: [*first, *last] as offsets. Builds the byte map, a
  * superset. False if a TB has some of them, or nothing is known. */

@@ -200,6 +200,7 @@ static void set_smc_policy(const struct conf *conf)
         .quiet_ticks = conf->smc_quiet_ticks,
         .bulk_faults = conf->smc_bulk_faults,
         .data_imm_hits = conf->smc_data_imm_hits,
+        .disarm_faults = conf->smc_disarm_faults,
     };
     store_site_threshold = conf->adaptive == CONF_ON && !check ? conf->smc_store_sites : 0;
 }

@@ -50,13 +50,14 @@ static const struct conf_key keys[] = {
     {"smc_self_check_hits", KIND_COUNT, offsetof(struct conf, smc_self_check_hits), 0, {NULL}},
     {"smc_quiet_ticks", KIND_COUNT, offsetof(struct conf, smc_quiet_ticks), 0, {NULL}},
     {"smc_bulk_faults", KIND_COUNT, offsetof(struct conf, smc_bulk_faults), 0, {NULL}},
+    {"smc_disarm_faults", KIND_COUNT, offsetof(struct conf, smc_disarm_faults), 0, {NULL}},
     {"smc_store_sites", KIND_COUNT, offsetof(struct conf, smc_store_sites), 0, {NULL}},
     {"smc_data_imm_hits", KIND_COUNT, offsetof(struct conf, smc_data_imm_hits), 0, {NULL}},
 };
 #undef TEXT_FIELD
 #define KNOWN_KEYS "guest, initrd, symbols, cmdline, memory, cache, mode, smc, log, exit, timeout, pause, adaptive, precise, " \
                    "smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits, " \
-                   "smc_store_sites"
+                   "smc_store_sites, smc_disarm_faults"
 
 _Static_assert(CONF_MODE_TRANSLATE == 0 && CONF_MODE_NATIVE == 1, "order of the choices of mode");
 _Static_assert(CONF_SMC_PROTECT == 0 && CONF_SMC_CHECK == 1, "order of the choices of smc");
@@ -77,6 +78,7 @@ void conf_defaults(struct conf *conf)
     conf->smc_bulk_faults = CONF_SMC_BULK_FAULTS;
     conf->smc_store_sites = CONF_SMC_STORE_SITES;
     conf->smc_data_imm_hits = CONF_SMC_DATA_IMM_HITS;
+    conf->smc_disarm_faults = CONF_SMC_DISARM_FAULTS;
 }
 
 static bool is_blank(char c)

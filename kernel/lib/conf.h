@@ -18,6 +18,7 @@ enum conf_switch { CONF_ON, CONF_OFF };
 #define CONF_SMC_QUIET_TICKS       50
 #define CONF_SMC_BULK_FAULTS       4
 #define CONF_SMC_DATA_IMM_HITS     8
+#define CONF_SMC_DISARM_FAULTS     4
 #define CONF_SMC_STORE_SITES       64
 
 struct conf {
@@ -35,7 +36,8 @@ struct conf {
     uint32_t pause;    /* enum conf_switch: the prompt opens before the guest's first instruction */
     uint32_t adaptive; /* enum conf_switch: pages of code may change state */
     uint32_t precise;  /* enum conf_switch: a store to the running block ends it */
-    uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits; /* dbt/page-state.h */
+    uint32_t smc_self_check_faults, smc_self_check_hits, smc_quiet_ticks, smc_bulk_faults, smc_data_imm_hits,
+        smc_disarm_faults; /* dbt/page-state.h */
     uint32_t smc_store_sites; /* misses until a store site is hot; 0 = never (dbt/store-site.h) */
 };
 

@@ -73,7 +73,7 @@ static void test_smc_policy(void **state)
     assert_int_equal(conf.precise, CONF_ON);
     assert_int_equal(conf.smc_self_check_faults, CONF_SMC_SELF_CHECK_FAULTS);
     assert_int_equal(parse("adaptive = off\nprecise = off\nsmc_self_check_faults = 3\nsmc_self_check_hits = 4\n"
-                           "smc_quiet_ticks = 0\nsmc_bulk_faults = 10000\nsmc_data_imm_hits = 2\n"),
+                           "smc_quiet_ticks = 0\nsmc_bulk_faults = 10000\nsmc_data_imm_hits = 2\nsmc_disarm_faults = 7\n"),
                      0);
     assert_int_equal(conf.adaptive, CONF_OFF);
     assert_int_equal(conf.precise, CONF_OFF);
@@ -82,6 +82,7 @@ static void test_smc_policy(void **state)
     assert_int_equal(conf.smc_quiet_ticks, 0);
     assert_int_equal(conf.smc_bulk_faults, 10000);
     assert_int_equal(conf.smc_data_imm_hits, 2);
+    assert_int_equal(conf.smc_disarm_faults, 7);
     assert_true(parse("smc_quiet_ticks = 10001\n") != 0);
     assert_true(parse("smc_quiet_ticks = -1\n") != 0);
     assert_true(parse("smc_quiet_ticks = 1s\n") != 0);

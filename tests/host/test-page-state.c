@@ -33,7 +33,7 @@ static bool fault_from(tb_page_addr_t addr, unsigned len, uint64_t host_pc, bool
 
     *current = tb_invalidate_phys_page_fast(cpu, addr, len, host_pc, &hit);
     *current |= page_state_fault(cpu, pd_of(addr), addr, len, host_pc, hit);
-    return tb_page_has_code(addr);
+    return tb_page_stays_protected(addr);
 }
 
 static bool fault(tb_page_addr_t addr, unsigned len)
@@ -224,6 +224,52 @@ static void test_pinned(void **state)
     assert_int_equal(tb_maint_check(cpu), 1); /* I8 */
 }
 
+/* One TB, made and hit: is the page protected afterwards? */
+static bool patch_and_call(void)
+{
+    gen(PAGE, 16);
+    return fault(PAGE + 4, 4);
+}
+
+/* A page that is protected again at once each time stays protected; a few writes without a TB, and it is given back. */
+static void test_disarm_late(void **state)
+{
+    smc_policy = (struct smc_policy){.adaptive = true, .precise = true, .disarm_faults = 3};
+    assert_false(patch_and_call());
+    assert_false(patch_and_call());
+    assert_int_equal(cpu->stat[STAT_page_linger], 0);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_true(patch_and_call());
+        assert_true(fake.is_protected[5]);
+    }
+    assert_int_equal(cpu->stat[STAT_page_protect], 3);
+    assert_int_equal(cpu->stat[STAT_page_linger], 10);
+    assert_true(fault(PAGE + 4, 4) && fault(PAGE + 2048, 4));
+    assert_string_equal(page_state_name(pd_of(PAGE)), "still protected");
+    assert_false(fault(PAGE + 4, 4));
+    assert_false(fake.is_protected[5]);
+    assert_false(patch_and_call()); /* it begins anew */
+    assert_int_equal(tb_maint_check(cpu), 0);
+}
+
+/* Where time passes in between, at once; a range that is written by something else than a store of the guest, too. */
+static void test_disarm_at_once(void **state)
+{
+    smc_policy = (struct smc_policy){.adaptive = true, .precise = true, .disarm_faults = 3};
+    for (unsigned i = 0; i < 10; i++) {
+        assert_false(patch_and_call());
+        pass_ticks(2);
+    }
+    assert_int_equal(cpu->stat[STAT_page_linger], 0);
+    for (unsigned i = 0; i < 3; i++) {
+        patch_and_call();
+    }
+    assert_true(fake.is_protected[5]);
+    gen(PAGE, 16);
+    tb_invalidate_phys_range(cpu, PAGE, PAGE + PAGE_SIZE - 1, 0);
+    assert_false(fake.is_protected[5]);
+}
+
 static void test_flush(void **state)
 {
     gen(PAGE, 16);
@@ -237,6 +283,7 @@ static void test_flush(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_disarm_late, setup), cmocka_unit_test_setup(test_disarm_at_once, setup),
         cmocka_unit_test_setup(test_misses, setup),  cmocka_unit_test_setup(test_hits, setup),
         cmocka_unit_test_setup(test_never, setup),   cmocka_unit_test_setup(test_ageing, setup),
         cmocka_unit_test_setup(test_current, setup), cmocka_unit_test_setup(test_quiet, setup),

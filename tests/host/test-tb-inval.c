@@ -11,11 +11,13 @@
 #include <cmocka.h>
 
 #include "dbt/host.h"
+#include "dbt/page-state.h"
 #include "kernel/lib/errno.h"
 
 static int setup(void **state)
 {
     fake_reset();
+    smc_policy.disarm_faults = 0; /* test-page-state has that */
     return 0;
 }
 
@@ -72,7 +74,7 @@ static void test_crossing_extent(void **state)
         assert_false(write_hits(second + 0xffd, 3));
         assert_true(write_hits(second + 4, 1));
         assert_false(fake_live(tb));
-        assert_false(tb_page_has_code(P(3)) || tb_page_has_code(second));
+        assert_false(tb_page_stays_protected(P(3)) || tb_page_stays_protected(second));
         tb = gen(P(3) + 0xffd, 8);
         assert_true(write_hits(P(3) + 0xfff, 1));
         assert_false(fake_live(tb));

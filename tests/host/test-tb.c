@@ -135,19 +135,19 @@ static void test_protect_before_link(void **state)
     gen(P(3) + 4, 4);
     assert_int_equal(fake.protects, 1);
     assert_int_equal(fake_cpu[0].stat[STAT_page_protect], 1);
-    assert_true(tb_page_has_code(P(3)));
-    assert_false(tb_page_has_code(P(4)));
+    assert_true(tb_page_stays_protected(P(3)));
+    assert_false(tb_page_stays_protected(P(4)));
 }
 
 /* A page prepared in vain is given back by the first question, a page with TBs is not. */
 static void test_has_code_gives_back(void **state)
 {
     tb_page_prepare(P(3));
-    assert_false(tb_page_has_code(P(3)));
+    assert_false(tb_page_stays_protected(P(3)));
     assert_false(fake.is_protected[3]);
     /* ... and if that happens between prepare and link, linking protects again (I2) */
     tb_page_prepare(P(5));
-    assert_false(tb_page_has_code(P(5)));
+    assert_false(tb_page_stays_protected(P(5)));
     struct TranslationBlock *tb = fake_tb(P(5), 8, 0, 0);
     assert_ptr_equal(tb_link_page(tb, P(5), TB_PAGE_ADDR_INVALID), tb);
     assert_true(fake.is_protected[5]);
