@@ -9,6 +9,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
+#include "dbt/kernel-links.h"
 #include "dbt/link-set.h"
 #include "dbt/notdirty.h"
 #include "dbt/page-state.h"
@@ -41,6 +42,16 @@ static bool is_global(struct CPUState *cpu, const struct TranslationBlock *tb)
             (get_page_addr_code(cpu, (tb->pc & PAGE_MASK) + PAGE_SIZE, &unused) == tb->page_addr[1] && cpu->code_page_global));
 }
 
+/* A block that is to be linked as lasting rests on the entries that map it, from now on; links may have to begin anew for that. */
+static bool lasting(struct CPUState *cpu, const struct TranslationBlock *tb)
+{
+    if (likely(kernel_links_cover(cpu, tb))) {
+        return true;
+    }
+    dbt_forget_kernel_links(cpu);
+    return kernel_links_cover(cpu, tb);
+}
+
 static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
     struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags, cflags);
@@ -60,6 +71,10 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
     } else if (tb->global && !is_global(cpu, tb)) {
         /* Was global when it was made; what is cached of it by address must not outlive the present mapping. */
         jump_table_remove(tb); /* it is in the log of global ones */
+        tb->global = false;
+    }
+    if (tb && tb->global && !tb_is_user(tb) && unlikely(!lasting(cpu, tb))) {
+        jump_table_remove(tb);
         tb->global = false;
     }
     if (tb && tb_is_user(tb)) {

@@ -191,6 +191,13 @@ enum stat_id {
     STAT_COUNT
 };
 
+/* What ends the translations of addresses, and which. */
+enum tlb_flush {
+    TLB_FLUSH_LOCAL,  /* MOV to CR3: those of global pages stay */
+    TLB_FLUSH_MODES,  /* CR0.WP, CR4.SMEP, EFER.NXE, A20, a restored snapshot: forget everything */
+    TLB_FLUSH_GLOBAL, /* CR4.PGE and PSE, MOV to CR3 without PGE: the entries of the tables may have changed, their meaning has not */
+};
+
 #define SMC_RANGE_MAX 4 /* pages that one instruction's stores can touch: two operands, two pages each */
 
 /* One virtual CPU: monitor-private. Owner: the host CPU that runs it; others may only set `interrupt_request`. */

@@ -17,7 +17,7 @@
  * Chains within the page are reached only from TBs that nobody looks up any more. */
 static void breakpoints_changed(struct CPUState *cpu)
 {
-    dbt_tlb_flushed(cpu, true);
+    dbt_tlb_flushed(cpu, TLB_FLUSH_MODES);
 }
 
 int cpu_breakpoint_insert(struct CPUState *cpu, gva_t pc, unsigned flags, unsigned id)

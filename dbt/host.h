@@ -51,7 +51,7 @@ struct code_path_entry {
     uint64_t value;
 };
 #define CODE_PATH_MAX 4
-/* The entries that map the page at va for instruction fetch by user code, the last one only this page; or -1 if it is not mapped
+/* The entries that map the page at va for instruction fetch at the CPU's present privilege, from the top; 0 if that cannot change; or -1 if it is not mapped
  * to ram. */
 int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX]);
 /* Do the entries still say the same? */

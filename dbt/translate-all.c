@@ -8,6 +8,7 @@
 #include "dbt/code-buffer.h"
 #include "dbt/host.h"
 #include "dbt/jump-table.h"
+#include "dbt/kernel-links.h"
 #include "dbt/link-set.h"
 #include "dbt/store-site.h"
 #include "dbt/x87-ip.h"
@@ -71,6 +72,7 @@ void tb_flush(struct CPUState *cpu)
     tb_maint_flush();
     jump_table_flush(true);
     link_sets_flush();
+    kernel_links_forget();
     code_buffer_reset();
     store_sites_disarm();
     memset(vpage_has_tb, 0, sizeof(vpage_has_tb));
@@ -97,12 +99,22 @@ static void forget_kernel_links(struct CPUState *cpu, bool all)
     jmp_cache_flush(cpu, all);
     jump_table_flush(all);
     tb_unlink_cross_page(all);
+    if (all) {
+        kernel_links_forget();
+    }
 }
 
-void dbt_tlb_flushed(struct CPUState *cpu, bool all)
+void dbt_forget_kernel_links(struct CPUState *cpu)
 {
-    forget_kernel_links(cpu, all);
-    if (all) {
+    forget_kernel_links(cpu, true);
+}
+
+void dbt_tlb_flushed(struct CPUState *cpu, enum tlb_flush kind)
+{
+    bool lasts = kind == TLB_FLUSH_LOCAL || (kind == TLB_FLUSH_GLOBAL && kernel_links_same(cpu));
+
+    forget_kernel_links(cpu, !lasts);
+    if (kind == TLB_FLUSH_MODES) {
         link_set_forget(true);
     }
     link_set_enter(cpu->env.cr[3] & PAGE_MASK);
@@ -113,7 +125,7 @@ void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va)
     unsigned h = vpage_hash(va);
 
     if (vpage_has_tb[h / 64] & BIT(h % 64)) {
-        forget_kernel_links(cpu, true);
+        forget_kernel_links(cpu, !kernel_links_same(cpu));
         link_set_forget(false); /* the others compare the entries when they are entered */
     }
 }

@@ -18,8 +18,10 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
 void tb_flush(struct CPUState *cpu);
 uint64_t tb_flush_count(void);
 
-/* Guest mappings changed (CR3, CR0, CR4, EFER): forget what is keyed by guest virtual address; `all`: for global pages too. */
-void dbt_tlb_flushed(struct CPUState *cpu, bool all);
+/* Guest mappings changed (CR3, CR0, CR4, EFER): forget what is keyed by guest virtual address and may not be right any more. */
+void dbt_tlb_flushed(struct CPUState *cpu, enum tlb_flush kind);
+/* All that the guest's kernel code has linked across pages and cached by address. */
+void dbt_forget_kernel_links(struct CPUState *cpu);
 /* One page's mapping changed (INVLPG). */
 void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va);
 

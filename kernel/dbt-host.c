@@ -222,14 +222,14 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
         cpu->exception_index = EXCP_EXIT;
         return TB_PAGE_ADDR_INVALID;
     }
-    cpu->code_page_global = res.global && cpu->env.cr[4] & CR4_PGE_MASK;
+    cpu->code_page_global = res.global; /* without CR4.PGE, writes to CR3 compare what is global */
     *hostp = ram_to_virt(ram);
     return ram;
 }
 
-/* What of an entry decides where user code is fetched from: all but W, D and ignored bits. A must be set for the walk to be one
+/* What of an entry decides where code is fetched from, and whether that outlives a write to CR3: all but W, D and ignored bits. A must be set for the walk to be one
  * that the guest could not tell from the CPU's. */
-#define CODE_PATH_MASK (PTE_P | PTE_U | PTE_A | PTE_PS | PTE_ADDR | PTE_NX)
+#define CODE_PATH_MASK (PTE_P | PTE_U | PTE_A | PTE_PS | PTE_G | PTE_ADDR | PTE_NX)
 
 int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct code_path_entry path[CODE_PATH_MAX])
 {
@@ -240,7 +240,8 @@ int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct
     unsigned n = 0;
 
     vcpu_paging(&cpu->env, &gp);
-    if (!is_canonical(va) || guest_walk(&gp, va, WALK_FETCH | WALK_USER, &res) < 0 || !gpa_to_ram(res.gpa, &at) || at != ram) {
+    if (!is_canonical(va) || guest_walk(&gp, va, WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0), &res) < 0 ||
+        !gpa_to_ram(res.gpa, &at) || at != ram) {
         return -1;
     }
     for (unsigned level = PT_LEVELS; level >= res.level; level--) {

@@ -170,7 +170,7 @@ static void a20_update(void)
     if (unlikely(open != guest_ram_a20_open())) {
         LOG(MMU, "A20 %s", open ? "open" : "closed");
         guest_ram_set_a20(open);
-        tlb_flush_guest(machine.cpu, true);
+        tlb_flush_guest(machine.cpu, TLB_FLUSH_MODES);
     }
 }
 

@@ -7,9 +7,10 @@
 
 #include "dbt/cpu-exec.h"
 #include "dbt/host.h"
+#include "dbt/kernel-links.h"
+#include "dbt/link-set.h"
 #include "dbt/page-state.h"
 #include "dbt/store-site.h"
-#include "dbt/link-set.h"
 #include "dbt/translate-all.h"
 #include "kernel/cpu.h"
 #include "kernel/debug.h"
@@ -98,6 +99,9 @@ static void register_stats(struct CPUState *cpu)
     stat_register("link_changed", &link_stats.changed);
     stat_register("link_resets", &link_stats.resets);
     stat_register("link_jumps", &link_stats.jumps);
+    stat_register("kernel_links_kept", &kernel_link_stats.kept);
+    stat_register("kernel_links_lost", &kernel_link_stats.lost);
+    stat_register("kernel_links_pages", &kernel_link_stats.pages);
     stat_register("shadow_fills", &shadow_stats.fills);
     stat_register("shadow_flushes", &shadow_stats.flushes);
     stat_register("shadow_large", &shadow_stats.large_maps);
@@ -125,7 +129,7 @@ static int create_cpu(struct CPUState *cpu, const struct conf *conf, const struc
     cpu_apply_cr0_cr4(cpu);
     cpu_load_fs_base(cpu);
     cpu_load_gs_base(cpu);
-    tlb_flush_guest(cpu, true);
+    tlb_flush_guest(cpu, TLB_FLUSH_MODES);
     return 0;
 }
 

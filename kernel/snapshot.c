@@ -167,7 +167,7 @@ static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
         cpu_tsc_offset_changed(cpu);
     }
     cpu_debug_regs_changed(cpu);
-    tlb_flush_guest(cpu, true);
+    tlb_flush_guest(cpu, TLB_FLUSH_MODES);
 }
 
 void snapshot_restore(void)

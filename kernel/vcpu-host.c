@@ -104,18 +104,18 @@ static void warn_if_windows_mapped(const struct guest_paging *gp)
 
 /* The shadow tables are a virtual TLB: dropping more than the guest asked for is always right. So it is for what dbt/ keys by
  * guest virtual address. */
-void tlb_flush_guest(struct CPUState *cpu, bool all)
+void tlb_flush_guest(struct CPUState *cpu, enum tlb_flush kind)
 {
     struct guest_paging gp;
 
     vcpu_paging(&cpu->env, &gp);
     warn_if_windows_mapped(&gp);
     guest_tlb_flush();
-    shadow_set_paging(&gp); /* drops what a write to CR3 drops */
-    if (all) {
+    shadow_set_paging(&gp); /* drops what has changed, on global pages, too */
+    if (kind == TLB_FLUSH_MODES) {
         shadow_flush();
     }
-    dbt_tlb_flushed(cpu, all);
+    dbt_tlb_flushed(cpu, kind);
     CPU_STAT(cpu, shadow_flush);
 }
 

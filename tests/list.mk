@@ -13,6 +13,8 @@ test-tb-smp-objs := tests/host/test-tb-smp.o $(tb-maint-objs)
 test-tb-model-objs := tests/host/test-tb-model.o tests/host/tb-model.o $(tb-maint-objs)
 host-tests += test-link-set
 test-link-set-objs := tests/host/test-link-set.o $(tb-maint-objs)
+host-tests += test-kernel-links
+test-kernel-links-objs := tests/host/test-kernel-links.o dbt/kernel-links.o $(tb-maint-objs)
 
 host-tests += test-store-value
 test-store-value-objs := tests/host/test-store-value.o dbt/store-value.o dbt/decode.o dbt/decode-table.o tests/host/log.o

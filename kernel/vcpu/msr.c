@@ -156,7 +156,7 @@ static bool write_efer(struct CPUState *cpu, uint64_t value)
     cpu->env.efer = (value & ~(uint64_t)MSR_EFER_LMA) | (old & MSR_EFER_LMA);
     LOG(CPU, "efer %#lx -> %#lx at %#lx", old, cpu->env.efer, cpu->env.eip);
     if ((old ^ value) & MSR_EFER_NXE) {
-        tlb_flush_guest(cpu, true);
+        tlb_flush_guest(cpu, TLB_FLUSH_MODES);
     }
     return true;
 }

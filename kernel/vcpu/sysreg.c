@@ -22,7 +22,7 @@ static int write_cr0(struct CPUState *cpu, uint64_t value)
     cpu->env.cr[0] = value;
     LOG(CPU, "cr0 %#lx -> %#lx at %#lx", old, value, cpu->env.eip);
     if ((old ^ value) & CR0_WP_MASK) {
-        tlb_flush_guest(cpu, true);
+        tlb_flush_guest(cpu, TLB_FLUSH_MODES);
     }
     cpu_apply_cr0_cr4(cpu);
     return 0;
@@ -34,7 +34,7 @@ static int write_cr3(struct CPUState *cpu, uint64_t value)
         return raise_fault(cpu, EXCP0D_GPF, 0);
     }
     cpu->env.cr[3] = value;
-    tlb_flush_guest(cpu, false);
+    tlb_flush_guest(cpu, cpu->env.cr[4] & CR4_PGE_MASK ? TLB_FLUSH_LOCAL : TLB_FLUSH_GLOBAL);
     return 0;
 }
 
@@ -62,7 +62,7 @@ static int write_cr4(struct CPUState *cpu, uint64_t value)
     LOG(CPU, "cr4 %#lx -> %#lx at %#lx", old, value, cpu->env.eip);
     /* SDM vol. 3 4.10.4.1; PSE has no effect in long mode but flushes all the same. */
     if ((old ^ value) & (CR4_PGE_MASK | CR4_PSE_MASK | CR4_SMEP_MASK)) {
-        tlb_flush_guest(cpu, true);
+        tlb_flush_guest(cpu, (old ^ value) & CR4_SMEP_MASK ? TLB_FLUSH_MODES : TLB_FLUSH_GLOBAL);
     }
     cpu_apply_cr0_cr4(cpu);
     return 0;

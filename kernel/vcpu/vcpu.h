@@ -42,8 +42,8 @@ void cpu_x87_stored(struct CPUState *cpu, bool fnsave);
 uint32_t cpu_inport(struct CPUState *cpu, uint16_t port, unsigned size);
 void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t value);
 
-/* CR0, CR3, CR4, EFER changed: flush translations of addresses as the SDM demands. `all` also drops global pages. */
-void tlb_flush_guest(struct CPUState *cpu, bool all);
+/* CR0, CR3, CR4, EFER changed: flush translations of addresses as the SDM demands. */
+void tlb_flush_guest(struct CPUState *cpu, enum tlb_flush kind);
 void tlb_flush_page_guest(struct CPUState *cpu, gva_t va);
 
 /* DR0-DR3 or DR7 changed: breakpoints as they say, from the next instruction on. */

@@ -199,8 +199,10 @@ int code_page_path(struct CPUState *cpu, uint64_t va, tb_page_addr_t ram, struct
         return -1;
     }
     path[0] = (struct code_path_entry){.entry = &fake.upper[fake.space], .value = fake.upper[fake.space]};
-    path[1] = (struct code_path_entry){.entry = leaf, .value = *leaf};
-    return 2;
+    path[1] = (struct code_path_entry){.entry = &fake.middle[0], .value = fake.middle[0]};
+    path[2] = (struct code_path_entry){.entry = &fake.middle[1], .value = fake.middle[1]};
+    path[3] = (struct code_path_entry){.entry = leaf, .value = *leaf};
+    return 4;
 }
 
 bool code_path_same(const struct code_path_entry *path, unsigned n)

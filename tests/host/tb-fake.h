@@ -26,7 +26,7 @@ struct fake {
     unsigned va_to_page[FAKE_PAGES];
     bool va_global[FAKE_PAGES]; /* the mapping survives a change of address space */
     /* The address space that is entered: entries that map its pages, for link sets, and what translated code is shown. */
-    uint64_t upper[FAKE_SPACES], leaf[FAKE_SPACES][FAKE_PAGES];
+    uint64_t upper[FAKE_SPACES], middle[2], leaf[FAKE_SPACES][FAKE_PAGES];
     unsigned space, set_shown;
     bool is_sampled[FAKE_PAGES], is_dirty[FAKE_PAGES];
     uint8_t memory[FAKE_PAGES][PAGE_SIZE]; /* all zero: so are the bytes of every TB */

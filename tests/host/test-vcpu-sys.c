@@ -73,10 +73,13 @@ static void test_cr_bits(void **state)
             expect_fault(write_cr(3, mask), EXCP0D_GPF, 0);
             assert_int_equal(venv.flush_some, 0);
         } else {
+            bool pge = bit & 1;
+
+            vcpu.env.cr[4] = pge ? vcpu.env.cr[4] | CR4_PGE_MASK : vcpu.env.cr[4] & ~(uint64_t)CR4_PGE_MASK;
             expect_ok(write_cr(3, mask));
             assert_int_equal(vcpu.env.cr[3], mask);
-            assert_int_equal(venv.flush_some, 1);
-            assert_int_equal(venv.flush_all, 0);
+            assert_int_equal(venv.flush_some, pge);
+            assert_int_equal(venv.flush_all, !pge);
         }
 
         env_reset();

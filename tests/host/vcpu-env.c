@@ -140,10 +140,10 @@ void cpu_outport(struct CPUState *cpu, uint16_t port, unsigned size, uint32_t va
     }
 }
 
-void tlb_flush_guest(struct CPUState *cpu, bool all)
+void tlb_flush_guest(struct CPUState *cpu, enum tlb_flush kind)
 {
-    venv.flush_all += all;
-    venv.flush_some += !all;
+    venv.flush_all += kind != TLB_FLUSH_LOCAL;
+    venv.flush_some += kind == TLB_FLUSH_LOCAL;
 }
 
 void cpu_debug_regs_changed(struct CPUState *cpu)

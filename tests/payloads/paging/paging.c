@@ -3,26 +3,10 @@
  * Rule: a change of the page tables takes effect at the latest with INVLPG, a CR3 write or (for more rights) at the next
  * fault, for data and for code; the CPU sets A and D (SDM 3A 4.8, 4.10). Includes SMC cases 36-38, 40, 42.
  */
-#include "tests/payloads/lib/snippet.h"
+#include "tests/payloads/paging/paging.h"
 
-#define VA   0x0000123456789000ull
 #define HIGH 0xffffffff90000000ull
 #define SELF_SLOT 400ull /* of the PML4, for the recursive mapping */
-
-static uint8_t *make_function(uint32_t v)
-{
-    uint8_t *code = page_alloc();
-    uint8_t *p = EMIT(code, 0xb8);
-
-    p = emit32(p, v);
-    *p = 0xc3;
-    return code;
-}
-
-static uint64_t run_at(uint64_t va)
-{
-    return ((uint64_t(*)(void))va)();
-}
 
 static void remap_data(void)
 {
@@ -360,60 +344,6 @@ static void table_with_code(void)
     tlb_flush_all();
 }
 
-/* Global pages survive a CR3 write, not a toggle of CR4.PGE. */
-static void global_pages(void)
-{
-    uint64_t a = (uint64_t)page_alloc(), b = (uint64_t)page_alloc();
-
-    *(uint64_t *)a = 1;
-    *(uint64_t *)b = 2;
-    write_cr4(read_cr4() | 1 << 7);
-    for (unsigned n = 0; n < 20; n++) {
-        page_map(VA, a, PTE_P | PTE_W | PTE_G);
-        CHECK_EQ(*(volatile uint64_t *)VA, 1);
-        *page_entry(VA, 1) = b | PTE_P | PTE_W | PTE_G;
-        write_cr4(read_cr4() & ~(1ull << 7));
-        write_cr4(read_cr4() | 1 << 7);
-        CHECK_EQ(*(volatile uint64_t *)VA, 2);
-    }
-    page_map(VA, a, PTE_P | PTE_W);
-    write_cr4(read_cr4() & ~(1ull << 7));
-}
-
-/*
- * A page that was global and no longer is, with the same code at the same address: after the next change of address space its code
- * is found anew, and so is what it jumps to.
- */
-static void global_cleared(void)
-{
-    uint64_t one = read_cr3(), two = paging_new_root();
-    uint64_t jump = (uint64_t)page_alloc(), a = (uint64_t)make_function(1), b = (uint64_t)make_function(2);
-    uint8_t *p = EMIT((uint8_t *)jump, 0xe9); /* jmp to the next page */
-
-    emit32(p, PAGE_SIZE - 5);
-    write_cr4(read_cr4() | 1 << 7);
-    for (unsigned n = 0; n < 5; n++) {
-        page_map(VA, jump, PTE_P | PTE_G);
-        page_map(VA + PAGE_SIZE, a, PTE_P | PTE_G);
-        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
-        page_map(VA, jump, PTE_P);
-        page_map(VA + PAGE_SIZE, a, PTE_P);
-        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
-        write_cr3(two);
-        page_map(VA, jump, PTE_P);
-        page_map(VA + PAGE_SIZE, b, PTE_P);
-        write_cr3(one);
-        CHECK_EQ(run_at(VA) + run_at(VA) + run_at(VA + PAGE_SIZE), 3);
-        write_cr3(two);
-        CHECK_EQ(run_at(VA), 2);
-        CHECK_EQ(run_at(VA + PAGE_SIZE), 2);
-        write_cr3(one);
-        CHECK_EQ(run_at(VA), 1);
-        CHECK_EQ(run_at(VA + PAGE_SIZE), 1);
-    }
-    write_cr4(read_cr4() & ~(1ull << 7));
-}
-
 /* NX toggled on a page whose code has run. */
 static void no_execute(void)
 {
@@ -546,6 +476,7 @@ int main(void)
         {"table-with-code", table_with_code},
         {"global-pages", global_pages},
         {"global-cleared", global_cleared},
+        {"global-code", global_code},
         {"no-execute", no_execute},
         {"write-protect-off", write_protect_off},
         {"system-accesses", system_accesses},
