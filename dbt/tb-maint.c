@@ -88,15 +88,17 @@ static void page_unprotect_if_empty_locked(struct CPUState *cpu, struct PageDesc
     if (pd->nr_tbs || !pd->is_protected) {
         return;
     }
+    cpu = stat_cpu(cpu);
     if (by_store && page_state_lingers(pd)) {
-        CPU_STAT(cpu, page_linger);
+        if (cpu) {
+            CPU_STAT(cpu, page_linger);
+        }
         return;
     }
     __atomic_store_n(&pd->is_protected, false, __ATOMIC_RELEASE);
     if (!smc_policy.check) {
         tlb_unprotect_code(page_addr);
     }
-    cpu = stat_cpu(cpu);
     if (cpu) {
         CPU_STAT(cpu, page_unprotect);
     }

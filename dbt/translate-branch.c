@@ -95,8 +95,7 @@ void emit_exit_again(struct DisasContext *s, uint32_t goff)
     emit_exit_stub(s, new_exit(s, s->tb->pc + goff, goff));
 }
 
-/* Fill in the rel32 at `at` so that it leads to the present emission point. */
-static void patch_here(struct DisasContext *s, uint32_t at)
+void patch_here(struct DisasContext *s, uint32_t at)
 {
     uint32_t rel = s->e.len - (at + 4);
 

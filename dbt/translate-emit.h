@@ -60,6 +60,8 @@ void emit_far_exits(struct DisasContext *s);
 void emit_fall_through(struct DisasContext *s, uint32_t goff);
 void reset_exits(struct DisasContext *s);
 
+/* Fill in the rel32 at `at` so that it leads to the present emission point. */
+void patch_here(struct DisasContext *s, uint32_t at);
 /* The guest target is in rcx, guest rcx is spilled, which the last run says: [push next;] go there. */
 void emit_branch_to_rcx(struct DisasContext *s, uint32_t goff, bool call, uint64_t next);
 /* mov r/m64, %rcx with the memory operand of jmp, call, push. Guest rcx still holds or is spilled and gone. */

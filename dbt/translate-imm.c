@@ -367,11 +367,7 @@ static void emit_branch(struct DisasContext *s, unsigned i)
     }
     emit_branch_to_rcx(s, goff, insn->kind == INSN_CALL, next);
     if (insn->kind == INSN_JCC) {
-        uint32_t rel = s->e.len - (over + 4);
-
-        if (!s->e.overflow) {
-            memcpy(s->e.buf + over, &rel, 4);
-        }
+        patch_here(s, over);
         if (i + 1 == s->num_insns) {
             emit_fall_through(s, goff + insn->len);
         }

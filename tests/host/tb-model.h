@@ -45,7 +45,7 @@ extern struct tb_model model;
                     X(hit_by_second_half) X(hit_other_page_lower) X(hit_other_page_higher)         \
                         X(hit_twice_on_page) X(current_hit) X(current_missed) X(jump_in_undone)    \
                             X(jump_out_undone) X(unlink_cross_page) X(unlinked_jump)               \
-                                X(unlinked_dead_entry) X(left_lazily_protected) X(unprotect)       \
+                                X(unlinked_dead_entry) X(left_lazily_protected) X(unprotect) X(lingers) \
                                     X(kill_one) X(has_code) X(has_no_code) X(flush) X(remap)       \
                                         X(reboot) X(switch_space) X(chain_global)                  \
                                             X(chain_in_both_logs) X(unlink_spares_global)          \

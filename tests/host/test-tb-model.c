@@ -245,7 +245,7 @@ static void op_write_fast(void)
     int current = random_current(&host_pc);
     bool expected = false, hit, had_code = model_has_code(page);
     struct PageDesc *pd = page_find(page);
-    bool had_map = pd && pd->code_bitmap, had_index = pd && pd->tb_index;
+    bool had_map = pd && pd->code_bitmap, had_index = pd && pd->tb_index, was_protected = model.is_protected[page];
 
     unsigned hits = model_write(start, start + len - 1, current, &expected);
     bool no_memory = rnd(4) == 0;
@@ -257,6 +257,11 @@ static void op_write_fast(void)
     fake.allocs_left = -1;
     steps = tb_list_steps - steps;
     note_fast(hits, steps, had_code, had_map);
+    if (was_protected && !model_has_code(page) && pd->is_protected) {
+        assert_in_range(pd->state.lingers, 1, smc_policy.disarm_faults);
+        model.is_protected[page] = true;
+        TOOK(lingers);
+    }
     TOOK_IF(fast_no_memory,
             no_memory && pd && pd->first_tb && !pd->code_bitmap && !pd->code_write_count);
     TOOK_IF(index_hit, hits && had_index);
@@ -304,10 +309,13 @@ static void op_has_code(void)
     bool has_code = model_has_code(page);
 
     const struct PageDesc *pd = page_find(page);
-    bool traps = has_code && pd->state.kind != PAGE_SELF_CHECK;
+    bool lingers = model.is_protected[page] && !has_code && pd->state.lingers;
 
-    assert_int_equal(tb_page_stays_protected(page * PAGE_SIZE + rnd(PAGE_SIZE)), traps);
-    model_unprotect_if_empty(page);
+    assert_int_equal(tb_page_stays_protected(page * PAGE_SIZE + rnd(PAGE_SIZE)),
+                     lingers || (has_code && pd->state.kind != PAGE_SELF_CHECK));
+    if (!lingers) {
+        model_unprotect_if_empty(page);
+    }
     TOOK_IF(has_code, has_code);
     TOOK_IF(has_no_code, !has_code);
 }
@@ -438,7 +446,7 @@ static void test_model(void **state)
     smc_policy.self_check_hits = 3;
     smc_policy.quiet_ticks = 3;
     smc_policy.bulk_faults = 3;
-    smc_policy.disarm_faults = 0; /* the model gives pages back at once */
+    smc_policy.disarm_faults = 3;
     rng_state = seed | 1;
     for (unsigned v = 0; v < VIRT; v++) {
         fake.va_to_page[v] = rnd(PHYS);
