@@ -7,10 +7,10 @@ suite-selftests := amx check_initial_reg_state corrupt_xstate_header fsgsbase fs
                    syscall_numbering sysret_rip sysret_ss_attrs test_mremap_vdso test_vsyscall
 
 S := $(B)/suites
-suites-media: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/suites.cpio
+suites-media: media $(B)/guests/vmlinuz-cloud $(S)/suites.cpio
 
 # What the sample needs: all but the selftests, whose source is a package of 140 MB.
-suites-sample: $(B)/kernel.elf $(B)/guests/vmlinuz-cloud $(S)/sample.cpio
+suites-sample: media $(B)/guests/vmlinuz-cloud $(S)/sample.cpio
 test-prerequisites += suites-sample
 
 # SUITES: arguments of tests/suites/run.py. Without any, another kernel is booted as well.

@@ -8,6 +8,7 @@
   tests/suites/run.py --engine translate --show -k signals      one engine, with what the case prints
   tests/suites/run.py --list
 
+The translated guest is booted through firmware from a USB image as a user boots it, the native one directly; --pvh boots both directly.
 `make suites-media` must have been run, for the sample `make suites-sample`. A machine that hangs or ends in the middle of a case counts against that case and is started
 anew for the rest. The last line is "N passed, N failed, N skipped"; exit status 0 iff none failed."""
 import argparse
@@ -26,6 +27,7 @@ sys.dont_write_bytecode = True
 from content import Content, read  # noqa: E402
 from machine import Machine, Options  # noqa: E402
 from mkbundle import pad, write_bundle  # noqa: E402
+from mkimage import write_image  # noqa: E402
 from mkinitramfs import Archive  # noqa: E402
 
 LOAD_FACTOR = float(os.environ.get("ND_TIME_FACTOR", "6"))  # time limits are for an idle machine
@@ -113,9 +115,13 @@ class Run:
             cmdline = " ".join(filter(None, [CMDLINE, self.args.cmdline, "show" if self.args.show else ""]))
             content = Content(guest=os.path.join(build, "guests/vmlinuz-cloud"), initrd=initrd, cmdline=cmdline, memory=MEMORY,
                               mode=self.engine, log=self.args.log)
-            write_bundle(medium, content)
-            options = Options(kernel=os.path.join(build, "kernel.elf"), bundle=medium, memory=MEMORY, build=build)
-            with Machine(options, self.echo if self.args.verbose else None) as machine:
+            if self.engine == "translate" and not self.args.pvh:
+                write_image(medium, os.path.join(build, "BOOTX64.EFI"), os.path.join(build, "stick/kernel.elf"), content)
+                how = dict(image=medium, disk="usb")
+            else:
+                write_bundle(medium, content)
+                how = dict(kernel=os.path.join(build, "kernel.elf"), bundle=medium)
+            with Machine(Options(memory=MEMORY, build=build, **how), self.echo if self.args.verbose else None) as machine:
                 self.watch(machine, cases)
 
     def echo(self, data):
@@ -217,6 +223,7 @@ def main():
     parser.add_argument("-k", dest="pattern", action="append", help="only cases with this in their name")
     parser.add_argument("--sample", action="store_true", help="only the cases marked s")
     parser.add_argument("--engine", choices=["native", "translate"], help="only this one")
+    parser.add_argument("--pvh", action="store_true", help="no firmware and no USB image")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--show", action="store_true", help="what the cases print")
     parser.add_argument("-v", dest="verbose", action="store_true", help="the whole serial line")

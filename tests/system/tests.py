@@ -288,7 +288,7 @@ def shell_tests():
     usual = " ".join((LINUX, *CRUTCHES))
     off = ("reboot: Power down", "guest power off")
     yield Test("shell/terminal/uefi", boot="uefi", cmdline=usual, special=linux.terminal, expect=off, **common)
-    yield Test("shell/work", cmdline=usual, special=linux.work, expect=off, **dict(common, timeout=180))
+    yield Test("shell/work/uefi", boot="uefi", cmdline=usual, special=linux.work, expect=off, **dict(common, timeout=180))
     yield Test("shell/idle", cmdline=usual, special=linux.idle, expect=off, **common)
     yield Test("shell/dmesg", cmdline=usual, special=dmesg.compare, **common)
     yield Test("shell/vmlinux", cmdline=usual, special=linux.ends_with("poweroff -f"), expect=off,
