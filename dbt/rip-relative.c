@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Re-encodes RIP-relative operands for their new place. Most need no register: an address in the lowest or highest 2 GiB
- * becomes [disp32] without base, one in reach of the code cache gets a new displacement. Must not touch EFLAGS.
+ * Re-encodes RIP-relative operands for their new place. Most need no register: an address in reach of the code cache gets a new
+ * displacement, another one in the lowest or highest 2 GiB becomes [disp32] without base, a byte longer. Must not touch EFLAGS.
  */
 #include "dbt/translate.h"
 
@@ -35,20 +35,20 @@ static void emit_immediates(struct emit *e, const struct insn *insn, const uint8
 
 bool emit_rip_relative(struct emit *e, const struct insn *insn, const uint8_t *bytes, uint64_t target)
 {
+    int64_t rel = (int64_t)(target - (emit_pc(e) + insn->len));
     bool absolute = insn->addr_size == 4 || fits_simm32(target);
 
+    if (insn->addr_size == 8 && rel == (int32_t)rel) {
+        emit_bytes(e, bytes, insn->disp_off);
+        emit32(e, (uint32_t)rel);
+        emit_immediates(e, insn, bytes);
+        return true;
+    }
     if (absolute && insn->len < INSN_MAX_LEN) {
         emit_head_no_xb(e, insn, bytes);
         emit8(e, (insn->modrm & 0x38) | 4);
         emit8(e, 0x25);
         emit32(e, (uint32_t)target);
-        emit_immediates(e, insn, bytes);
-        return true;
-    }
-    int64_t rel = (int64_t)(target - (emit_pc(e) + insn->len));
-    if (insn->addr_size == 8 && rel == (int32_t)rel) {
-        emit_bytes(e, bytes, insn->disp_off);
-        emit32(e, (uint32_t)rel);
         emit_immediates(e, insn, bytes);
         return true;
     }

@@ -5,7 +5,7 @@
  *
  *     entry: mov   %rcx, spill.rcx
  *            mov   %rdx, spill.rdx             (if used)
- *            mov   pc(%rip), %rcx              8 bytes where they can be addressed so; else 4 through %rdx
+ *            mov   pc(%rip), %rcx              8 bytes where they can be addressed so and it pays; else 4, (%rdx) where they cannot
  *            mov   $-bytes, %rdx
  *            lea   (%rcx,%rdx), %rcx           4, 2 or 1 bytes: lea -bytes(%rcx), %ecx
  *            jrcxz 1f
@@ -21,12 +21,15 @@
  */
 #include "dbt/translate-emit.h"
 
+#define WIDE_MIN 13 /* from so many bytes on, fewer and longer comparisons make up for spilling rdx */
+
 struct check {
     struct DisasContext *s;
     bool near;      /* the bytes are reached without a base register */
+    bool wide;      /* 8 of them are compared at a time, through rdx */
     uint16_t spilled;
     uint64_t base;  /* what rdx holds if they are not */
-    uint32_t stale; /* where the exit is; 0 = not emitted yet */
+    uint32_t stale; /* the last jump to the exit, or the exit itself; 0 = not emitted yet */
 };
 
 bool insn_may_store(const struct insn *insn)
@@ -46,17 +49,24 @@ bool insn_may_store(const struct insn *insn)
     return !exact;
 }
 
+static bool reached_from_rip(const struct DisasContext *s, uint64_t va)
+{
+    int64_t rel = (int64_t)(va - s->e.base);
+
+    return rel > INT32_MIN + EMIT_MAX && rel < INT32_MAX - EMIT_MAX;
+}
+
 void emit_guest_code_operand(struct DisasContext *s, unsigned reg, uint64_t va)
 {
     uint8_t field = (uint8_t)((reg & 7) << 3);
 
-    if (fits_simm32(va)) {
+    if (reached_from_rip(s, va)) { /* a byte shorter */
+        emit8(&s->e, field | 5);
+        emit_rel32(&s->e, va);
+    } else {
         emit8(&s->e, field | 4);
         emit8(&s->e, 0x25);
         emit32(&s->e, (uint32_t)va);
-    } else {
-        emit8(&s->e, field | 5);
-        emit_rel32(&s->e, va);
     }
 }
 
@@ -67,11 +77,14 @@ static void emit_read_guest(struct check *c, uint64_t va, unsigned width)
     struct emit *e = &c->s->e;
 
     emit_bytes(e, opcode[width], width == 4 ? 1 : 2);
-    if (!c->near) {
+    if (c->near) {
+        emit_guest_code_operand(c->s, R_ECX, va);
+    } else if (va - c->base < 128) {
+        emit8(e, 0x4a); /* disp8(%rdx) */
+        emit8(e, (uint8_t)(va - c->base));
+    } else {
         emit8(e, 0x8a); /* disp32(%rdx) */
         emit32(e, (uint32_t)(va - c->base));
-    } else {
-        emit_guest_code_operand(c->s, R_ECX, va);
     }
 }
 
@@ -79,8 +92,10 @@ static void emit_stale_exit(struct check *c)
 {
     struct DisasContext *s = c->s;
 
-    if (c->stale) {
-        emit_jmp(&s->e, s->e.base + c->stale);
+    if (c->stale) { /* by way of the last such jump: always in reach */
+        emit8(&s->e, 0xeb);
+        emit8(&s->e, (uint8_t)(c->stale - (s->e.len + 1)));
+        c->stale = s->e.len - 2;
         return;
     }
     c->stale = s->e.len;
@@ -113,7 +128,18 @@ static void emit_compare(struct check *c, uint64_t va, const uint8_t *bytes, uns
     }
 }
 
-/* The guest bytes [off, off + len) of the TB, in as few comparisons as there can be. */
+/* How many of `len` bytes to compare next; more than that if the ones before, of which `done` belong to the stretch, are among them. */
+static unsigned pick_width(const struct check *c, uint32_t len, uint32_t done)
+{
+    unsigned width = c->wide ? 8 : 4;
+
+    while (width > len && (width / 2 >= len || done < width - len)) {
+        width /= 2;
+    }
+    return width;
+}
+
+/* The guest bytes [off, off + len) of the TB, in as few comparisons as there can be: some bytes twice. */
 static void emit_stretch(struct check *c, uint32_t off, uint32_t len)
 {
     const uint8_t *bytes = insn_bytes(c->s, 0);
@@ -121,16 +147,11 @@ static void emit_stretch(struct check *c, uint32_t off, uint32_t len)
     const uint32_t begin = off;
 
     while (len) {
-        unsigned width = c->near && len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
+        unsigned width = pick_width(c, len, off - begin), again = width > len ? width - len : 0;
 
-        if (len == 3 && off > begin) { /* once more a byte that has been compared */
-            width = 4;
-            off--;
-            len++;
-        }
-        emit_compare(c, pc + off, bytes + off, width);
-        off += width;
-        len -= width;
+        emit_compare(c, pc + off - again, bytes + off - again, width);
+        off += width - again;
+        len -= width - again;
     }
 }
 
@@ -149,9 +170,7 @@ static void emit_around_holes(struct check *c, uint32_t len)
 
 bool guest_code_reachable(const struct DisasContext *s, uint64_t va)
 {
-    int64_t rel = (int64_t)(va - s->e.base);
-
-    return fits_simm32(va) || (rel > INT32_MIN + EMIT_MAX && rel < INT32_MAX - EMIT_MAX);
+    return fits_simm32(va) || reached_from_rip(s, va);
 }
 
 void emit_self_check(struct DisasContext *s)
@@ -165,7 +184,8 @@ void emit_self_check(struct DisasContext *s)
         return;
     }
     c.near = guest_code_reachable(s, tb->pc) && guest_code_reachable(s, tb->pc + tb->size);
-    c.spilled = (uint16_t)(BIT(R_ECX) | (!c.near || tb->size >= 8 ? BIT(R_EDX) : 0));
+    c.wide = c.near && tb->size >= WIDE_MIN;
+    c.spilled = (uint16_t)(BIT(R_ECX) | (!c.near || c.wide ? BIT(R_EDX) : 0));
     add_run(s, RUN_GLUE, RUN_BOUNDARY, 0, 0);
     emit_spill(s, R_ECX);
     if (c.spilled & BIT(R_EDX)) {
