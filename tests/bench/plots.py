@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-HEAD = """set terminal svg size 900,480 font 'sans,12' background '#ffffff'
+HEAD = """set terminal svg noenhanced size 900,480 font 'sans,12' background '#ffffff'
 set key outside top center horizontal
 set grid ytics lc rgb '#dddddd'
 set border 3
@@ -19,8 +19,11 @@ set xtics rotate by -30
 """
 
 
+CLOCKS = {"insns": "instructions", "cycles": "time (median of the pairs)"}
+
+
 def quote(text):
-    return "'" + str(text).replace("'", "''").replace("_", "\\\\_") + "'"
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def block(name, rows):
@@ -33,11 +36,13 @@ def bars(title, label, columns, rows, log=False):
     if not measured:
         return None
     curves = ", ".join(f"$data using {i + 2}:xtic(1) title {quote(column)}" for i, column in measured)
-    return HEAD + BARS + block("data", rows) + ("set logscale y\n" if log else "set yrange [0:*]\n") + (
-        f"set title {quote(title)}\nset ylabel {quote(label)}\nplot {curves}, 1 with lines lc rgb '#888888' notitle\n")
+    native = ", 1 with lines lc rgb '#888888' title 'native'" if label.endswith("/ native") else ""
+    return HEAD + BARS + block("data", rows) + ("set logscale y\nset yrange [0.5:*]\n" if log else "set yrange [0:*]\n") + (
+        f"set title {quote(title)}\nset ylabel {quote(label)}\nplot {curves}{native}\n")
 
 
 def curves(title, xlabel, ylabel, columns, rows):
+    """rows: [x, which doubles, value of each column]"""
     drawn = ", ".join(f"$data using 1:{i + 2} with linespoints pt 7 title {quote(column)}" for i, column in enumerate(columns))
     return HEAD + block("data", rows) + (f"set logscale x 2\nset yrange [0:*]\nset title {quote(title)}\n"
                                          f"set xlabel {quote(xlabel)}\nset ylabel {quote(ylabel)}\nplot {drawn}\n")
@@ -51,7 +56,7 @@ def megabytes(size):
 
 def hosted(result):
     rows = [[name, row["ratio"], row["qemu"]["median"] if "qemu" in row else "NaN"] for name, row in result["work"].items()]
-    return {"hosted": bars("On the real CPU", "time / native", ["hosted notdirty", "qemu-x86_64"], rows, log=True)}
+    return {"hosted": bars("On the real CPU", "time / native", ["notdirty, hosted", "qemu-x86_64"], rows, log=True)}
 
 
 def work(result):
@@ -64,9 +69,9 @@ def work(result):
 
     if not all("native" in row for row in result.values()):
         return {}
-    return {f"work-{clock}": bars("In the machine", f"{clock} / native", ["notdirty", "nested QEMU TCG"],
+    return {f"work-{clock}": bars("In the machine", f"{CLOCKS[clock]} / native", ["notdirty", "nested QEMU TCG"],
                                   [[name, over(row, "translate", clock), over(row, "peer", clock)] for name, row in result.items()],
-                                  log=True) for clock in ("insns", "cycles")}
+                                  log=True) for clock in CLOCKS}
 
 
 def programs(result):
@@ -75,19 +80,19 @@ def programs(result):
 
 
 def scaling(result):
-    plots = {"inval": curves("Invalidation", "TBs on the page", "ns", ["write that hits none", "write that kills one"],
+    plots = {"inval": curves("Invalidation", "TBs on the page", "ns of CPU time for each write", ["write that hits none", "write that kills one"],
                              result["inval"]),
-             "lookup": curves("Look-up by physical address", "TBs in the cache", "ns", ["look-up"], result["lookup"]),
-             "ram": curves("Start of payload hello", "guest RAM, MiB", "instructions", ["to the end"],
-                           [[megabytes(size), insns] for size, insns in result["ram"]])}
+             "lookup": curves("Look-up by physical address", "TBs in the cache", "ns of CPU time for each look-up", ["look-up"], result["lookup"]),
+             "ram": curves("Start of payload hello", "guest RAM, MiB", "millions of instructions", ["to its end"],
+                           [[megabytes(size), insns / 1e6] for size, insns in result["ram"]])}
     if "memory" in result:
         guest = result["memory"]["guest bytes"]
         plots["memory"] = bars("Memory of translations", "bytes for each guest byte", ["bytes"],
                                [[key.replace(" ", "-"), value / guest] for key, value in result["memory"].items()
                                 if key != "guest bytes"])
     if result["cache"]:
-        plots["cache"] = curves("Boot of Debian's kernel", "code cache, MiB", "instructions", ["to the mount of its root"],
-                                [[megabytes(size), insns] for size, insns, _, _ in result["cache"]])
+        plots["cache"] = curves("Boot of Debian's kernel", "code cache, MiB", "millions of instructions", ["to the mount of its root"],
+                                [[megabytes(size), insns / 1e6] for size, insns, _, _ in result["cache"]])
     return plots
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import statistics
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../boot"))
 from machine import EXIT_CODES, STATUS_RESET, boot, describe  # pylint: disable=wrong-import-position
@@ -21,11 +21,10 @@ class Settings:
     peer: bool = True          # compare with a nested QEMU too
     peer_runs: int = 2         # of that, whose own boot takes longest
     peer_late: bool = False    # it could not be timed here: not tried again
-    peer_counted: dict = field(default_factory=dict)  # engines.py: what its counted run has printed, by job
 
     def timed(self, engines, run):
-        """{engine: [run(engine), ...]}, in turns: both sides of a ratio see the same load. The nested QEMU does not get through its
-        timer interrupts on a machine that is busy enough: then its time is left out, and said."""
+        """{engine: [run(engine), ...]}, in turns: both sides of a ratio see the same load. The nested QEMU takes minutes, and on a
+        machine that is busy enough too many: then its time is left out, and said."""
         result = {engine: [] for engine in engines}
         for i in range(self.runs):
             for engine in engines:

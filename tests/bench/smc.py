@@ -31,7 +31,7 @@ def one_run(settings, options):
 def patterns(settings, engine, scale=1, rounds=5):
     """{pattern: (least, first)}, instructions for each operation."""
     if engine == "peer":
-        output = engines.peer_jobs(settings, ["smc"], TIME_LIMIT * 2, True)["smc"]
+        output = engines.peer(settings, "smc", TIME_LIMIT, True)
     else:
         output = run_guest(settings, guest=settings.payload("bench-smc"), timeout=TIME_LIMIT, qemu_extra=COUNTED,
                            cmdline=f"patterns={scale} rounds={rounds}", **ENGINES[engine])

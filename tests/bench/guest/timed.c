@@ -6,6 +6,10 @@
  *     timed NAME run PROGRAM ...    from fork to the end of the program, whose output is dropped
  *     timed NAME syscall|context|fork|exec|fault N     N system calls, round trips through two pipes, forks, forks with
  *                                                      exec, first touches of pages; the best of three
+ *     timed NAME stamp              standard input to standard output; each STAMP in it becomes a line with the TSC
+ *
+ * A guest whose TSC is not the machine's has `stamp=` on its kernel's command line, which Linux makes part of the environment: then STAMP is
+ * printed at the begin and end of each piece of work, and whoever reads it, outside, has the time.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,10 +19,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
 #include "tests/bench/mark.h"
+
+#define STAMP '\001'
 
 static _Noreturn void die(const char *what)
 {
@@ -49,6 +56,31 @@ static void run_program(char **argv)
         die(argv[0]);
     }
     await(pid);
+}
+
+/* The TSC, when what was printed before has left the machine. */
+static unsigned long long now(void)
+{
+    if (getenv("stamp")) {
+        putchar(STAMP);
+        fflush(stdout);
+        tcdrain(1);
+    }
+    return __rdtsc();
+}
+
+static void stamp(void)
+{
+    char c;
+
+    while (read(0, &c, 1) == 1) {
+        if (c == STAMP) {
+            printf("stamp %llu\n", __rdtsc());
+            fflush(stdout);
+        } else if (write(1, &c, 1) != 1) {
+            die("write");
+        }
+    }
 }
 
 static void do_syscall(long n)
@@ -129,10 +161,10 @@ static unsigned long long best_of_three(void (*run)(long), long n)
     unsigned long long best = ~0ull;
 
     for (int i = 0; i < 3; i++) {
-        unsigned long long start = __rdtsc();
+        unsigned long long start = now();
 
         run(n);
-        unsigned long long cycles = __rdtsc() - start;
+        unsigned long long cycles = now() - start;
 
         best = cycles < best ? cycles : best;
     }
@@ -141,17 +173,25 @@ static unsigned long long best_of_three(void (*run)(long), long n)
 
 int main(int argc, char **argv)
 {
-    unsigned long long start = __rdtsc(), cycles = start;
-
     if (argc < 3) {
         fprintf(stderr, "usage: timed NAME now|run|... [...]\n");
         return 1;
     }
-    if (!strcmp(argv[2], "run") && argc > 3) {
+    if (!strcmp(argv[2], "stamp")) {
+        stamp();
+        return 0;
+    }
+    unsigned long long cycles = 0;
+
+    if (!strcmp(argv[2], "now")) {
+        cycles = now();
+    } else if (!strcmp(argv[2], "run") && argc > 3) {
+        unsigned long long start = now();
+
         mark_begin();
         run_program(argv + 3);
         mark_end();
-        cycles = __rdtsc() - start;
+        cycles = now() - start;
     }
     for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++) {
         if (!strcmp(argv[2], built_in[i].name) && argc > 3) {
