@@ -5,7 +5,7 @@ kernel-objs += kernel/head.o kernel/pvh-entry.o kernel/pvh.o kernel/config.o ker
                kernel/cpu.o kernel/trap-entry.o kernel/trap.o kernel/enter.o kernel/irq.o kernel/calibrate.o \
                kernel/printk.o kernel/panic.o kernel/exit.o kernel/stat.o \
                kernel/load.o kernel/load-elf.o kernel/load-linux.o kernel/acpi.o kernel/native.o kernel/native-jump.o kernel/monitor.o
-kernel-objs += kernel/run.o kernel/guest-symbols.o kernel/machine.o kernel/dbt-host.o kernel/vcpu-host.o kernel/guest-memory.o kernel/fault.o kernel/monitor-guest.o kernel/self-check.o kernel/guest-counters.o kernel/profile.o kernel/nmi-samples.o kernel/kernel-symbols.o
+kernel-objs += kernel/run.o kernel/guest-symbols.o kernel/machine.o kernel/dbt-host.o kernel/vcpu-host.o kernel/guest-memory.o kernel/fault.o kernel/monitor-guest.o kernel/monitor-machine.o kernel/self-check.o kernel/guest-counters.o kernel/profile.o kernel/nmi-samples.o kernel/kernel-symbols.o
 kernel-objs += kernel/vcpu/cpuid.o kernel/vcpu/excp.o kernel/vcpu/far.o kernel/vcpu/flags.o kernel/vcpu/int.o \
                kernel/vcpu/io.o kernel/vcpu/iret.o kernel/vcpu/mem.o kernel/vcpu/msr.o kernel/vcpu/reset.o \
                kernel/vcpu/seg.o kernel/vcpu/segcheck.o kernel/vcpu/sensitive.o kernel/vcpu/syscall.o \

@@ -205,6 +205,11 @@ int machine_irq_ack(void)
     return vmachine_irq_ack(&machine.vm);
 }
 
+const struct vmachine *machine_devices(void)
+{
+    return &machine.vm;
+}
+
 void machine_stop(void)
 {
     framebuffer_update();

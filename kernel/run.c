@@ -226,6 +226,7 @@ int run_guest(const struct conf *conf, const struct load *load, const struct boo
         framebuffer_start(screen, load->fb.addr);
     }
     monitor_guest_init();
+    monitor_machine_init();
     monitor_debug_init();
     monitor_snapshot_init();
     machine_init(cpu, conf);

@@ -39,6 +39,9 @@ int machine_load(const struct vmachine_state *state);
 void machine_take_console(bool taken);
 /* The INTA cycle: the vector that the guest's PIC delivers. */
 int machine_irq_ack(void);
+/* To look at, between two instructions of the guest. */
+struct vmachine;
+const struct vmachine *machine_devices(void);
 uint32_t machine_inport(uint16_t port, unsigned size);
 void machine_outport(uint16_t port, unsigned size, uint32_t value);
 
@@ -61,6 +64,11 @@ int dbt_host_init(struct CPUState *cpu, uint64_t cache_size);
 
 /* Add the commands that show the guest to the monitor. */
 void monitor_guest_init(void);
+
+/* ---- monitor-machine.c ---- */
+
+/* Add the commands that show its address spaces and devices. */
+void monitor_machine_init(void);
 
 /* ---- fault.c ---- */
 

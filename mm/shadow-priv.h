@@ -157,6 +157,8 @@ struct shadow_table *root_table(enum view view);
 /* As above, made if missing. Never NULL after shadow_prepare_fill(). */
 struct shadow_table *root_make(enum view view);
 void root_free(struct shadow_table *t);
+/* Index of the root made last, 0: none; the others follow by .next. */
+uint32_t root_first(void);
 /* The template table of `level` for va, or NULL: no window is near. */
 struct shadow_table *template_find(enum view view, gva_t va, unsigned level);
 /* Make sure that a fill finds the tables it needs; drops roots, then everything, if the pool is used up. */

@@ -40,6 +40,11 @@ struct shadow_table *root_table(enum view view)
     return current[view];
 }
 
+uint32_t root_first(void)
+{
+    return roots;
+}
+
 hpa_t shadow_root(enum view view)
 {
     return current[view] ? current[view]->hpa : templates[view]->hpa;

@@ -86,4 +86,19 @@ extern struct shadow_stats shadow_stats;
  * writable, that rmap and PTEs agree, that synchronized tables agree with the guest's. Returns the number of violations, each logged. */
 int shadow_check(void);
 
+/* ---- shadow-show.c: for the monitor's prompt ---- */
+
+/* What the present root of a view maps of the guest's; by address, so a shared table counts wherever it hangs. */
+struct shadow_view_info {
+    hpa_t root;
+    bool made;             /* false: nothing has been filled; the rest is 0 */
+    unsigned tables;
+    uint64_t pages, large_pages; /* of 4 KiB, of 2 MiB */
+};
+void shadow_view_info(enum view view, struct shadow_view_info *info);
+/* The guest's CR3 of up to max roots that are kept for the view, the one made last first. Returns how many there are. */
+unsigned shadow_kept_roots(enum view view, gpa_t *cr3, unsigned max);
+/* The entry that maps gva in the view now, and its level; 0 if none has been filled, or it is a window of the monitor's. */
+uint64_t shadow_entry(enum view view, gva_t gva, unsigned *level);
+
 #endif

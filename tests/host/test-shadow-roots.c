@@ -336,6 +336,49 @@ static void test_eviction(void **ctx)
     assert_int_equal(shadow_stats.pool_flushes, 0);
 }
 
+/* What the monitor's prompt is told, and that telling changes nothing. */
+static void test_what_is_shown(void **ctx)
+{
+    struct shadow_view_info info;
+    gpa_t space[2], kept[4];
+    uint64_t fills;
+    unsigned level;
+
+    two_spaces(space);
+    shadow_view_info(VIEW_KERNEL, &info);
+    assert_false(info.made);
+    assert_int_equal(info.tables + info.pages + info.large_pages, 0);
+    assert_int_equal(shadow_kept_roots(VIEW_KERNEL, kept, ARRAY_SIZE(kept)), 0);
+    assert_int_equal(shadow_entry(VIEW_KERNEL, KERNEL, &level), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        load_cr3(space[i]);
+        assert_writes(KERNEL);
+        assert_writes(USER);
+        assert_reads(USER, (2 + i) * LARGE);
+    }
+    fills = shadow_stats.fills;
+    shadow_view_info(VIEW_KERNEL, &info);
+    assert_true(info.made);
+    assert_int_equal(info.root, shadow_root(VIEW_KERNEL));
+    assert_int_equal(info.pages + info.large_pages, 2);
+    assert_int_equal(info.tables, 1 + 2 * (info.pages ? 3 : 2)); /* the root, and two ways down */
+    assert_int_equal(shadow_kept_roots(VIEW_KERNEL, kept, ARRAY_SIZE(kept)), 2);
+    assert_int_equal(kept[0], space[1]);
+    assert_int_equal(kept[1], space[0]);
+    kept[1] = 0;
+    assert_int_equal(shadow_kept_roots(VIEW_KERNEL, kept, 1), 2);
+    assert_int_equal(kept[1], 0); /* no more than asked for */
+    ram_addr_t ram;
+    uint64_t pte = shadow_entry(VIEW_KERNEL, USER + 8, &level);
+    assert_true(hpa_to_ram(pte_leaf_addr(pte, level) + (USER & (pt_span(level) - 1)), &ram));
+    assert_int_equal(ram_to_gpa(ram), 3 * LARGE);
+    assert_true(pte & PTE_W);
+    assert_int_equal(shadow_entry(VIEW_KERNEL, KERNEL + (1ull << 40), &level), 0);
+    assert_int_equal(level, PT_LEVELS);
+    assert_int_equal(shadow_stats.fills, fills);
+    assert_int_equal(shadow_check(), 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -349,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_recursive),
         cmocka_unit_test(test_upper_rights),
         cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_what_is_shown),
     };
 
     return cmocka_run_group_tests(tests, shadow_guest_setup, NULL);

@@ -69,6 +69,10 @@ def visit_monitor(shell):
         raise Wrong("the guest's registers change while it is paused")
     for command, pattern in ((b"stat", rb"nd-stat "), (b"tb", rb"[1-9]\d* translation blocks"),
                              (b"page 0x1000000", rb"page 0x1000000: write-tracked"),
+                             (b"views", rb"kernel view: root 0x[0-9a-f]+.* pages of 4 KiB.* roots kept.*user view: root "),
+                             (b"views 0xffffffff81000000",
+                              rb"guest: 0x1000000, kernel only, .*kernel view: (4 KiB page at|2 MiB page at|not filled).*user view: not filled"),
+                             (b"devices", rb"pic master: vectors from 30, .*pit 0: mode .*uart: divisor \d+, lcr 13 .*next event "),
                              (b"check", rb"check: 0 violations in TB lists, 0 in shadow tables")):
         shell.m.send(command + b"\n")
         shell.expect(pattern)
