@@ -22,6 +22,7 @@ struct tb_exit {
     struct TranslationBlock *last_tb; /* chain its exit n to the next TB, if not NULL */
     int n;
     bool lookup;     /* an indirect branch missed: make the next TB reachable inline */
+    bool plain;      /* the run is a plain one: what follows a sensitive instruction may be run at once (next_known()) */
     bool retired;    /* at least one guest instruction was completed (single-step) */
 };
 
@@ -52,14 +53,11 @@ static bool lasting(struct CPUState *cpu, const struct TranslationBlock *tb)
     return kernel_links_cover(cpu, tb);
 }
 
-static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
+/* It is not where it is looked for first. Out of line: few look-ups come to that. */
+static __attribute__((noinline)) struct TranslationBlock *tb_find(struct CPUState *cpu, struct TranslationBlock **slot, uint64_t pc,
+                                                                  uint32_t flags, uint32_t cflags)
 {
-    struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags, cflags);
-    struct TranslationBlock *tb = *slot;
-
-    if (likely(tb && tb->pc == pc && tb->flags == flags && tb_cflags(tb) == cflags)) {
-        return tb;
-    }
+    struct TranslationBlock *tb;
     const uint8_t *unused;
     tb_page_addr_t phys_pc = get_page_addr_code(cpu, pc, &unused);
     if (phys_pc == TB_PAGE_ADDR_INVALID) {
@@ -93,6 +91,17 @@ static struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uin
     return tb;
 }
 
+static inline struct TranslationBlock *tb_lookup(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
+{
+    struct TranslationBlock **slot = tb_jmp_cache_slot(cpu, pc, flags, cflags);
+    struct TranslationBlock *tb = *slot;
+
+    if (likely(tb && tb->pc == pc && tb->flags == flags && tb_cflags(tb) == cflags)) {
+        return tb;
+    }
+    return tb_find(cpu, slot, pc, flags, cflags);
+}
+
 /* cflags for the next TB: what a redo asked for, or single instructions under TF and in an interrupt shadow. */
 static uint32_t next_cflags(struct CPUState *cpu)
 {
@@ -116,6 +125,8 @@ static uint32_t next_cflags(struct CPUState *cpu)
 struct sens_site {
     uint64_t host_pc;
     uint64_t flushes; /* tb_flush_count() when filled */
+    uint64_t guest_pc;
+    bool fast_exit;   /* emit_exit_fast(): rcx and r11 are spilled, nothing else */
     const struct TranslationBlock *tb;
     const struct tb_run *run;
     struct insn insn;
@@ -153,9 +164,23 @@ static const struct sens_site *sens_decode(struct CPUState *cpu, const struct Tr
     memcpy(site->bytes, bytes, site->insn.len);
     site->host_pc = host_pc;
     site->flushes = tb_flush_count();
+    site->guest_pc = cpu->env.eip;
+    site->fast_exit = run->spilled == (BIT(R_ECX) | BIT(R_R11));
     site->tb = tb;
     site->run = run;
     return site;
+}
+
+/* cpu_restore_state_from() for a site. */
+static void restore_at_site(struct CPUState *cpu, const struct sens_site *site, uint64_t host_pc)
+{
+    if (unlikely(!site->fast_exit)) {
+        cpu_restore_state_from(cpu, site->tb, site->run, host_pc - 1);
+        return;
+    }
+    cpu->env.eip = site->guest_pc;
+    cpu->env.regs[R_ECX] = cpu->vp->spill[R_ECX];
+    cpu->env.regs[R_R11] = cpu->vp->spill[R_R11];
 }
 
 /* Execute it. Returns whether it has retired. */
@@ -200,7 +225,7 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
     }
     const struct sens_site *site = sens_lookup(host_pc);
     if (likely(site)) { /* most exits */
-        cpu_restore_state_from(cpu, site->tb, site->run, host_pc - 1);
+        restore_at_site(cpu, site, host_pc);
         out->retired = run_sensitive(cpu, site);
         return false;
     }
@@ -335,6 +360,23 @@ static bool reach_boundary(struct CPUState *cpu, const struct TranslationBlock *
 }
 
 /*
+ * After an exit in a plain run: the block that comes next, if the loop (cpu_exec()) would find nothing else to do than to run it: most
+ * of what sensitive instructions need. NULL: go through the loop, be it because the fetch raised an exception.
+ */
+static struct TranslationBlock *next_known(struct CPUState *cpu, const struct tb_exit *out)
+{
+    const struct CPUX86State *env = &cpu->env;
+
+    if (!out->plain || out->last_tb || out->lookup || cpu->exception_index != EXCP_NONE || cpu->exit_request != CPU_RUNNING ||
+        cpu->cflags_next_tb != -1u || env->eflags & (TF_MASK | RF_MASK) || env->inhibit_irq || cpu->nr_smc_ranges || cpu->nr_mmio_pages ||
+        cpu->nr_watch_pages || cpu_debug_attends(&cpu->debug) || cpu_irq_attends(cpu)) {
+        return NULL;
+    }
+    cpu->want_pad = false;
+    return tb_lookup(cpu, env->eip, cpu_tb_flags(cpu), 0);
+}
+
+/*
  * One stay in the code cache, from host_pc until the guest state is exact and the loop must decide. `step` is on while
  * rolling forward to an instruction boundary, and from the start under the guest's TF: then a string instruction stops after each
  * iteration.
@@ -344,7 +386,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
     struct host_event ev;
     unsigned steps = 0;
     uint64_t saved[16];
-    const uint64_t start_pc = cpu->env.eip;
+    uint64_t start_pc = cpu->env.eip;
     uint64_t entry = host_pc;
 
     for (;;) {
@@ -355,7 +397,15 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
         switch (ev.kind) {
         case HOST_EV_EXIT:
             if (!handle_exit(cpu, ev.host_pc, out)) {
-                return;
+                tb = next_known(cpu, out);
+                if (!tb) {
+                    return;
+                }
+                *out = (struct tb_exit){.plain = true};
+                start_pc = cpu->env.eip;
+                host_pc = entry = tb->tc.ptr;
+                steps = 0;
+                break;
             }
             host_pc = ev.host_pc;
             tb = tcg_tb_lookup(host_pc);
@@ -521,7 +571,7 @@ void cpu_exec(struct CPUState *cpu)
         if (cflags == 0 && last.lookup) {
             jump_table_add(tb);
         }
-        last = (struct tb_exit){0};
+        last = (struct tb_exit){.plain = cflags == 0 && !trap_flag && !(cpu->env.eflags & RF_MASK)};
         const uint64_t rf = cpu->env.eflags & RF_MASK;
         const uint8_t shadow = cpu->env.inhibit_irq;
 

@@ -112,7 +112,7 @@ struct segment_cache {
 
 /*
  * env: the architectural state. While translated code runs, regs[], the EFLAGS_HW_MASK bits, FS and GS bases and all
- * FP/vector state are in the hardware; cpu_tb_exec() leaves regs and flags here when it returns, and
+ * FP/vector state are in the hardware, kernelgsbase in the vCPU page; cpu_tb_exec() leaves regs and flags here when it returns, and
  * cpu_restore_state() makes them exact for a guest pc. Everything else is always here.
  */
 struct CPUX86State {
@@ -168,6 +168,8 @@ struct vcpu_page {
     uint64_t alias, alias_count, alias_rest, alias_back;
     uint64_t check_addr; /* smc = check: the address of the store that is being checked */
     uint64_t seg_base[2]; /* smc = check: of FS and GS */
+    uint64_t kernelgsbase; /* kernel view: the guest's KERNEL_GS_BASE, which an inline swapgs exchanges with the hardware's GS base */
+    uint64_t cr2; /* kernel view: a copy of the guest's CR2, for mov from it */
 };
 
 struct TranslationBlock;
@@ -246,6 +248,30 @@ static inline void vcpu_publish_selector(struct CPUState *cpu, unsigned seg)
         if (cpu->vp_view[v]) {
             cpu->vp_view[v]->sel[seg] = cpu->env.segs[seg].selector;
         }
+    }
+}
+
+/* env.kernelgsbase has changed. While translated code runs it lives in the kernel view's page. */
+static inline void vcpu_publish_kernel_gs(struct CPUState *cpu)
+{
+    if (cpu->vp_view[0]) {
+        cpu->vp_view[0]->kernelgsbase = cpu->env.kernelgsbase;
+    }
+}
+
+/* The guest's kernel can write what it likes there: what is not canonical is made so. */
+static inline void vcpu_sync_kernel_gs(struct CPUState *cpu)
+{
+    if (cpu->vp_view[0]) {
+        cpu->env.kernelgsbase = (uint64_t)((int64_t)(cpu->vp_view[0]->kernelgsbase << 16) >> 16);
+    }
+}
+
+/* env.cr[2] has changed, for the guest to see: an exception is delivered, or it was written. */
+static inline void vcpu_publish_cr2(struct CPUState *cpu)
+{
+    if (cpu->vp_view[0]) {
+        cpu->vp_view[0]->cr2 = cpu->env.cr[2];
     }
 }
 

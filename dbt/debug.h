@@ -89,6 +89,12 @@ static inline bool cpu_debug_active(const struct cpu_debug *d)
     return d->nr_bp || d->step_left;
 }
 
+/* Has the loop anything to do for debugging between two instructions? */
+static inline bool cpu_debug_attends(const struct cpu_debug *d)
+{
+    return cpu_debug_active(d) || d->resume || d->noted || d->one_iteration || d->hits || d->stop;
+}
+
 /* External interrupts wait: the user looks at single instructions. */
 static inline bool cpu_debug_holds_irq(const struct cpu_debug *d)
 {

@@ -122,7 +122,7 @@ struct host_event {
  */
 void host_run(struct CPUState *cpu, uint64_t host_pc, bool step, struct host_event *ev);
 
-/* Make env.segs[].base what the hardware has: guest code may have changed FS and GS bases itself. */
+/* Make env.segs[].base what the hardware has, and env.kernelgsbase what the vCPU page has: guest code may have changed them itself. */
 void cpu_sync_fsgs_base(struct CPUState *cpu);
 
 /* A synchronous fault at a guest instruction whose state has been restored into env. Handles shadow fills, devices, SMC;
@@ -152,6 +152,8 @@ uint32_t host_fip(struct CPUState *cpu);
 void do_interrupt(struct CPUState *cpu);
 /* If an external interrupt is pending and env allows it, acknowledge and deliver it. Returns true if delivered. */
 bool cpu_exec_interrupt(struct CPUState *cpu);
+/* Would cpu_exec_interrupt() do anything at all now? May say yes in vain. */
+bool cpu_irq_attends(struct CPUState *cpu);
 /* Is there an external interrupt that would be delivered now? */
 bool cpu_has_work(struct CPUState *cpu);
 /* hlt: wait until cpu_has_work() or the run ends. */

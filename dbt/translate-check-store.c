@@ -142,7 +142,7 @@ static void emit_inline_check(struct DisasContext *s, const struct target *t, ui
 static bool is_checked(const struct DisasContext *s, const struct insn *in)
 {
     if (in->kind == INSN_SENS) {
-        return in->sens == SENS_PUSHF && sens_is_inline(s->tb, in);
+        return in->sens == SENS_PUSHF && sens_is_inline(s, in);
     }
     return store_form(in) != STORE_NONE;
 }

@@ -16,9 +16,9 @@ static inline const uint8_t *insn_host_bytes(struct DisasContext *s, unsigned i)
 {
     return unlikely(s->insn[i].pfx & PFX_DEAD_REX) ? insn_clean_bytes(s, i) : insn_bytes(s, i);
 }
-/* cli, sti and pushf of the guest's kernel work on the virtual IF in the vCPU page without leaving the cache. */
-bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn);
-bool ends_block(const struct TranslationBlock *tb, const struct insn *insn);
+/* cli, sti, pushf, swapgs and mov from CR2 of the guest's kernel work on the vCPU page without leaving the cache. */
+bool sens_is_inline(const struct DisasContext *s, const struct insn *insn);
+bool ends_block(const struct DisasContext *s, const struct insn *insn);
 
 /* ---- translate.c ---- */
 

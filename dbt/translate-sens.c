@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sensitive instructions: most leave for the monitor; cli, sti and pushf of the guest's kernel are done inline on the
- * virtual IF, a byte in the vCPU page; selectors are read from there, too.
+ * virtual IF, a byte in the vCPU page; selectors and CR2 are read from there, too, and swapgs exchanges the GS base with a word of it.
  */
 #include "dbt/translate-emit.h"
 
@@ -112,6 +112,25 @@ static void emit_pushf(struct DisasContext *s, uint32_t goff)
     end_short(s, done);
 }
 
+/* The GS base is the hardware's, the other one is in the vCPU page. A guest that has put nonsense there gets #GP from wrgsbase. */
+static void emit_swapgs(struct DisasContext *s, uint32_t goff)
+{
+    uint64_t other = vp_addr(s, offsetof(struct vcpu_page, kernelgsbase));
+
+    add_run(s, RUN_GLUE, RUN_BOUNDARY, goff, 0);
+    emit_spill(s, R_EAX);
+    add_run(s, RUN_GLUE, 0, goff, BIT(R_EAX));
+    emit_spill(s, R_ECX);
+    add_run(s, RUN_GLUE, 0, goff, BIT(R_EAX) | BIT(R_ECX));
+    emit_bytes(&s->e, "\xf3\x48\x0f\xae\xc8", 5); /* rdgsbase %rax */
+    emit_load_abs(&s->e, R_ECX, other);
+    emit_bytes(&s->e, "\xf3\x48\x0f\xae\xd9", 5); /* wrgsbase %rcx */
+    add_run(s, RUN_TAIL, 0, goff, BIT(R_EAX) | BIT(R_ECX));
+    emit_store_abs(&s->e, R_EAX, other);
+    emit_load_abs(&s->e, R_EAX, spill_addr(s, R_EAX));
+    emit_reload_rcx(s);
+}
+
 /* mov %sreg, %reg: a load of the selector from the vCPU page; with a prefix 66 only the low 16 bits are written. */
 static void emit_mov_from_sreg(struct DisasContext *s, const struct insn *insn, uint32_t goff)
 {
@@ -135,12 +154,17 @@ void emit_sens(struct DisasContext *s, unsigned i)
     const struct insn *insn = &s->insn[i];
     uint32_t goff = s->insn_off[i];
 
-    if (!sens_is_inline(s->tb, insn) || (insn->sens == SENS_STI && i + 1 == s->num_insns)) { /* whose shadow ends with the TB */
+    if (!sens_is_inline(s, insn) || (insn->sens == SENS_STI && i + 1 == s->num_insns)) { /* whose shadow ends with the TB */
         emit_exit_fast(s, RUN_EXIT_SENS, goff);
     } else if (insn->sens == SENS_MOV_FROM_SREG) {
         emit_mov_from_sreg(s, insn, goff);
     } else if (insn->sens == SENS_CLI) {
         emit_cli(s, goff);
+    } else if (insn->sens == SENS_SWAPGS) {
+        emit_swapgs(s, goff);
+    } else if (insn->sens == SENS_MOV_FROM_CR) { /* cr2 */
+        add_copy_run(s, goff);
+        emit_load_abs(&s->e, (insn->modrm & 7) | (insn->rex & 1 ? 8 : 0), vp_addr(s, offsetof(struct vcpu_page, cr2)));
     } else if (insn->sens == SENS_STI) {
         emit_sti(s, goff, goff + insn->len);
     } else {

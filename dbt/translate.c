@@ -215,7 +215,7 @@ int translator_emit(struct DisasContext *s)
         }
         emit_insn(s, i);
     }
-    if (!ends_block(tb, &s->insn[last])) {
+    if (!ends_block(s, &s->insn[last])) {
         emit_fall_through(s, tb->size);
     }
     emit_far_exits(s);

@@ -64,8 +64,15 @@ static bool sens_runs_natively(const struct CPUState *cpu, enum insn_sens sens)
     }
 }
 
-bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn)
+static unsigned mov_cr_number(const struct insn *insn)
 {
+    return (insn->modrm >> 3 & 7) | (insn->rex & 4 ? 8 : 0);
+}
+
+bool sens_is_inline(const struct DisasContext *s, const struct insn *insn)
+{
+    const struct TranslationBlock *tb = s->tb;
+
     if (tb->cflags & CF_COUNT_MASK || insn->kind != INSN_SENS) {
         return false;
     }
@@ -75,13 +82,19 @@ bool sens_is_inline(const struct TranslationBlock *tb, const struct insn *insn)
     if ((tb->flags & HF_CPL_MASK) != 0) {
         return false;
     }
+    if (insn->sens == SENS_SWAPGS) { /* all TBs die when CR4.FSGSBASE is cleared; checks need the bases in the vCPU page */
+        return s->cpu->env.cr[4] & CR4_FSGSBASE_MASK && !smc_policy.check && !(insn->pfx & PFX_LOCK);
+    }
+    if (insn->sens == SENS_MOV_FROM_CR) {
+        return mov_cr_number(insn) == 2 && !(insn->pfx & PFX_LOCK);
+    }
     return insn->sens == SENS_CLI || insn->sens == SENS_STI ||
            (insn->sens == SENS_PUSHF && !(insn->pfx & PFX_OSZ));
 }
 
-bool ends_block(const struct TranslationBlock *tb, const struct insn *insn)
+bool ends_block(const struct DisasContext *s, const struct insn *insn)
 {
-    return insn->kind != INSN_COPY && !sens_is_inline(tb, insn);
+    return insn->kind != INSN_COPY && !sens_is_inline(s, insn);
 }
 
 /* Will more be asked of the instructions than how long they are and whether they are copied? */
@@ -175,7 +188,7 @@ int translator_decode(struct DisasContext *s)
         off += insn->len;
         if (insn->kind == INSN_JCC && goes_on(s, off, passed)) {
             passed++;
-        } else if (ends_block(tb, insn) || (tb->self_check && insn_may_store(insn))) {
+        } else if (ends_block(s, insn) || (tb->self_check && insn_may_store(insn))) {
             break; /* what follows a store is looked at again before it runs */
         }
     }

@@ -266,6 +266,11 @@ bool cpu_has_work(struct CPUState *cpu)
     return irq_due(cpu) || machine.monitor_wanted || machine.frame_due;
 }
 
+bool cpu_irq_attends(struct CPUState *cpu)
+{
+    return irq_due(cpu) || machine.monitor_wanted || machine.frame_due || machine.vm.pace.handling;
+}
+
 /* What waits for the guest to be between two instructions, but is none of its business. */
 static void serve_host(struct CPUState *cpu)
 {

@@ -150,6 +150,7 @@ static uint64_t pages_restore(void)
 static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
 {
     bool tsc_offset_changes = !cpu->env.tsc_offset != !s->env.tsc_offset;
+    bool fsgsbase_cleared = cpu->env.cr[4] & ~s->env.cr[4] & CR4_FSGSBASE_MASK;
 
     cpu->env = s->env;
     cpu->exception_index = s->exception_index;
@@ -162,9 +163,14 @@ static void cpu_restore(struct CPUState *cpu, const struct cpu_snapshot *s)
     }
     cpu_load_fs_base(cpu);
     cpu_load_gs_base(cpu);
+    vcpu_publish_kernel_gs(cpu);
+    vcpu_publish_cr2(cpu);
     cpu_apply_cr0_cr4(cpu);
     if (tsc_offset_changes) {
         cpu_tsc_offset_changed(cpu);
+    }
+    if (fsgsbase_cleared) {
+        cpu_fsgsbase_cleared(cpu);
     }
     cpu_debug_regs_changed(cpu);
     tlb_flush_guest(cpu, TLB_FLUSH_MODES);

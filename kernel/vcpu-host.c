@@ -142,6 +142,7 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
 {
     cpu->env.segs[R_FS].base = rdmsr(MSR_FS_BASE);
     cpu->env.segs[R_GS].base = rdmsr(MSR_KERNEL_GS_BASE);
+    vcpu_sync_kernel_gs(cpu);
 }
 
 /* TSD binds the guest's user code only, and in hardware all of the guest is user code: on while that runs. */
@@ -176,6 +177,11 @@ void cpu_apply_cr0_cr4(struct CPUState *cpu)
 }
 
 void cpu_tsc_offset_changed(struct CPUState *cpu)
+{
+    tb_flush(cpu);
+}
+
+void cpu_fsgsbase_cleared(struct CPUState *cpu)
 {
     tb_flush(cpu);
 }

@@ -38,6 +38,9 @@ host-tests += test-dbt-smc
 test-dbt-smc-objs := tests/host/test-dbt-smc.o $(smc-objs)
 host-tests += test-dbt-irq
 test-dbt-irq-objs := tests/host/test-dbt-irq.o tests/host/dbt-cases.o $(smc-objs)
+host-tests += test-dbt-swapgs
+test-dbt-swapgs-objs := tests/host/test-dbt-swapgs.o $(hosted-objs)
+
 host-tests += test-dbt-sti
 test-dbt-sti-objs := tests/host/test-dbt-sti.o $(hosted-objs)
 host-tests += test-dbt-flush

@@ -303,12 +303,14 @@ void do_interrupt(struct CPUState *cpu)
         ev.return_rip = cpu->exception_next_eip;
     }
     deliver_event(cpu, ev);
+    vcpu_publish_cr2(cpu);
 }
 
 void do_interrupt_hard(struct CPUState *cpu, int vector)
 {
     deliver_event(cpu, (struct event){
                            .vector = vector & 255, .kind = EVENT_HARD, .return_rip = cpu->env.eip});
+    vcpu_publish_cr2(cpu);
 }
 
 static int raise_interrupt(struct CPUState *cpu, const struct insn *insn, int vector, unsigned kind)

@@ -12,6 +12,7 @@ enum msr_rule {
     MSR_LOW32, /* bits 63:32 reserved */
     MSR_CANON, /* an address */
     MSR_FS_GS, /* an address, mirrored in the hardware while guest code runs */
+    MSR_KERNEL_GS, /* an address, in the vCPU page while guest code runs */
     MSR_PAT,   /* eight memory types */
     MSR_EFER,
     MSR_TSC,
@@ -49,7 +50,7 @@ static const struct msr msr_table[] = {
     {0xc0000084, MSR_LOW32, FIELD(fmask)},
     {0xc0000100, MSR_FS_GS, R_FS},
     {0xc0000101, MSR_FS_GS, R_GS},
-    {0xc0000102, MSR_CANON, FIELD(kernelgsbase)},
+    {0xc0000102, MSR_KERNEL_GS, FIELD(kernelgsbase)},
     {0xc0000103, MSR_TSC_AUX, FIELD(tsc_aux)},
     {0xc0010015, MSR_CONST_WI, 1u << 24}, /* HWCR: the TSC runs at the P0 rate */
     {0xc0010055, MSR_CONST_WI, 0},        /* interrupt pending messages: none, nor C1E */
@@ -125,6 +126,10 @@ static int read_msr(struct CPUState *cpu, uint32_t index, uint64_t *value)
     case MSR_FS_GS:
         cpu_sync_fsgs_base(cpu);
         *value = cpu->env.segs[m->value].base;
+        return 0;
+    case MSR_KERNEL_GS:
+        cpu_sync_fsgs_base(cpu);
+        *value = cpu->env.kernelgsbase;
         return 0;
     default:
         *value = *msr_field(cpu, m);
@@ -208,6 +213,7 @@ static bool write_known_msr(struct CPUState *cpu, const struct msr *m, uint64_t 
         ok = value >> 32 == 0 && has_tsc_aux();
         break;
     case MSR_CANON:
+    case MSR_KERNEL_GS:
         ok = is_canonical(value);
         break;
     case MSR_PAT:
@@ -221,6 +227,9 @@ static bool write_known_msr(struct CPUState *cpu, const struct msr *m, uint64_t 
     }
     if (ok) {
         *msr_field(cpu, m) = value;
+        if (m->rule == MSR_KERNEL_GS) {
+            vcpu_publish_kernel_gs(cpu);
+        }
     }
     return ok;
 }
@@ -309,6 +318,7 @@ int sens_swapgs(struct CPUState *cpu, const struct insn *insn)
     env->segs[R_GS].base = env->kernelgsbase;
     env->kernelgsbase = base;
     cpu_load_gs_base(cpu);
+    vcpu_publish_kernel_gs(cpu);
     return SENS_NEXT;
 }
 

@@ -49,5 +49,7 @@ void cpu_reset(struct CPUState *cpu)
     cpu->exit_msg[0] = 0;
     cpu->cflags_next_tb = (uint32_t)-1;
     reset_segments(cpu);
+    vcpu_publish_kernel_gs(cpu);
+    vcpu_publish_cr2(cpu);
     cpu_apply_cr0_cr4(cpu);
 }

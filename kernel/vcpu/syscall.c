@@ -7,12 +7,14 @@
 #define SYSRET_FLAGS                                                                               \
     (CC_ALL | TF_MASK | IF_MASK | DF_MASK | IOPL_MASK | NT_MASK | AC_MASK | ID_MASK)
 
+/* cpu_x86_load_seg_cache() for CS and SS, of which the hardware has no base. */
 static void load_flat(struct CPUState *cpu, unsigned cpl, uint16_t cs, uint16_t ss)
 {
     cpu->env.cpl = (uint8_t)cpl;
-    cpu_x86_load_seg_cache(cpu, R_CS, (uint16_t)((cs & ~3u) | cpl), 0, 0xffffffff,
-                           FLAT_CODE64(cpl));
-    cpu_x86_load_seg_cache(cpu, R_SS, (uint16_t)((ss & ~3u) | cpl), 0, 0xffffffff, FLAT_DATA(cpl));
+    cpu->env.segs[R_CS] = (struct segment_cache){(uint16_t)((cs & ~3u) | cpl), 0xffffffff, FLAT_CODE64(cpl), 0};
+    cpu->env.segs[R_SS] = (struct segment_cache){(uint16_t)((ss & ~3u) | cpl), 0xffffffff, FLAT_DATA(cpl), 0};
+    vcpu_publish_selector(cpu, R_CS);
+    vcpu_publish_selector(cpu, R_SS);
 }
 
 /* To CPL 3 with a 32-bit code segment. */

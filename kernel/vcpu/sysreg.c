@@ -64,6 +64,9 @@ static int write_cr4(struct CPUState *cpu, uint64_t value)
     if ((old ^ value) & (CR4_PGE_MASK | CR4_PSE_MASK | CR4_SMEP_MASK)) {
         tlb_flush_guest(cpu, (old ^ value) & CR4_SMEP_MASK ? TLB_FLUSH_MODES : TLB_FLUSH_GLOBAL);
     }
+    if (old & ~value & CR4_FSGSBASE_MASK) {
+        cpu_fsgsbase_cleared(cpu);
+    }
     cpu_apply_cr0_cr4(cpu);
     return 0;
 }
@@ -103,6 +106,7 @@ int sens_mov_to_cr(struct CPUState *cpu, const struct insn *insn)
         return write_cr0(cpu, value);
     case 2:
         cpu->env.cr[2] = value;
+        vcpu_publish_cr2(cpu);
         return SENS_NEXT;
     case 3:
         return write_cr3(cpu, value);

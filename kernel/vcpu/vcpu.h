@@ -52,11 +52,12 @@ void cpu_debug_regs_changed(struct CPUState *cpu);
 /* Hardware mirrors of guest state that is live while guest code runs. */
 void cpu_load_fs_base(struct CPUState *cpu);   /* env.segs[R_FS].base -> hardware */
 void cpu_load_gs_base(struct CPUState *cpu);
-void cpu_sync_fsgs_base(struct CPUState *cpu); /* hardware -> env (guest may have run wrfsbase/wrgsbase) */
+void cpu_sync_fsgs_base(struct CPUState *cpu); /* hardware -> env, vCPU page -> env.kernelgsbase (guest may have run wrfsbase, wrgsbase, swapgs) */
 void cpu_apply_cr0_cr4(struct CPUState *cpu);  /* CR0.TS/EM/MP, CR4.OSFXSR/OSXMMEXCPT/OSXSAVE/FSGSBASE, XCR0 as far as the
                                                   hardware has to behave the same in ring 3 */
 void cpu_apply_tsd(struct CPUState *cpu);      /* CR4.TSD for the level at which the guest runs now */
 void cpu_tsc_offset_changed(struct CPUState *cpu); /* env.tsc_offset became zero, so that rdtsc is the host's, or ceased to be */
+void cpu_fsgsbase_cleared(struct CPUState *cpu); /* CR4.FSGSBASE became 0: translations may contain rdgsbase and wrgsbase */
 void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]); /* eax ebx ecx edx */
 uint64_t cpu_host_tsc(struct CPUState *cpu);
 

@@ -406,6 +406,11 @@ static bool interruptible(const struct CPUState *cpu)
     return irq_pending && (cpu->env.cpl != 0 || cpu->env.eflags & IF_MASK);
 }
 
+bool cpu_irq_attends(struct CPUState *cpu)
+{
+    return interruptible(cpu);
+}
+
 bool cpu_exec_interrupt(struct CPUState *cpu)
 {
     if (!interruptible(cpu)) {

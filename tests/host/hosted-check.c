@@ -21,6 +21,12 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
 {
     syscall(SYS_arch_prctl, ARCH_GET_FS, &cpu->env.segs[R_FS].base);
     syscall(SYS_arch_prctl, ARCH_GET_GS, &cpu->env.segs[R_GS].base);
+    vcpu_sync_kernel_gs(cpu);
+}
+
+void hosted_set_gs_base(uint64_t base)
+{
+    syscall(SYS_arch_prctl, ARCH_SET_GS, base);
 }
 
 bool hosted_page_traps(const struct PageDesc *pd)

@@ -13,6 +13,9 @@ extern uint64_t *hosted_store_table;
 /* Do stores to the page fault because it has code? pd may be NULL. */
 bool hosted_page_traps(const struct PageDesc *pd);
 
+/* The GS base of guest code. */
+void hosted_set_gs_base(uint64_t base);
+
 /* From now on code changes are found by checks in front of stores, or by mprotect again. Forgets all translations. */
 void hosted_check_stores(bool on);
 

@@ -328,6 +328,7 @@ static void test_frame_edges(void **state)
         do_interrupt_hard(&vcpu, 77);
         expect_delivered(14);
         assert_int_equal(vcpu.env.cr[2], bad == 1 ? 0x22000 - 8 : 0x22010 - 8);
+        assert_int_equal(vcpu.vp_view[0]->cr2, vcpu.env.cr[2]);
         expect_frame(ENV_IST(5), true, 2, ENV_CODE, SEL_KCODE, 2 | RF_MASK, ENV_KSTACK, SEL_KDATA);
     }
     env_reset(); /* a handler at CPL 3 gets its frame with user rights */

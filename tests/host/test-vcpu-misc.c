@@ -274,14 +274,19 @@ static void test_swapgs(void **state)
     env_reset();
     venv.hw_gs = 0x1000; /* what the guest set with wrgsbase in translated code */
     venv.hw_fs = 0x3000;
-    vcpu.env.kernelgsbase = 0xffff888000002000ull;
+    vcpu.env.kernelgsbase = 0x5000;
+    vcpu.vp_view[0]->kernelgsbase = 0xffff888000002000ull; /* what an inline swapgs has left there */
     expect_ok(EXEC("\x0f\x01\xf8"));
     assert_int_equal(venv.hw_gs, 0xffff888000002000ull);
     assert_int_equal(vcpu.env.segs[R_GS].base, 0xffff888000002000ull);
     assert_int_equal(vcpu.env.kernelgsbase, 0x1000);
+    assert_int_equal(vcpu.vp_view[0]->kernelgsbase, 0x1000);
     assert_int_equal(venv.hw_fs, 0x3000);
     expect_ok(EXEC("\x0f\x01\xf8"));
     assert_int_equal(venv.hw_gs, 0x1000);
+    vcpu.vp_view[0]->kernelgsbase = 0x0000888000002000ull; /* the guest has written there itself, no address */
+    expect_ok(EXEC("\x0f\x01\xf8"));
+    assert_int_equal(venv.hw_gs, 0xffff888000002000ull);
     for (unsigned cpl = 1; cpl < 4; cpl++) {
         env_reset();
         env_set_cpl(cpl);

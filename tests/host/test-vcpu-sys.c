@@ -93,6 +93,7 @@ static void test_cr_bits(void **state)
         env_reset();
         expect_ok(write_cr(2, mask));
         assert_int_equal(vcpu.env.cr[2], mask);
+        assert_int_equal(vcpu.vp_view[0]->cr2, mask);
     }
     env_reset();
     expect_ok(write_cr(0, vcpu.env.cr[0] | CR0_NW_MASK | CR0_CD_MASK));

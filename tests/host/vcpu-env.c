@@ -171,6 +171,7 @@ void cpu_sync_fsgs_base(struct CPUState *cpu)
 {
     cpu->env.segs[R_FS].base = venv.hw_fs;
     cpu->env.segs[R_GS].base = venv.hw_gs;
+    vcpu_sync_kernel_gs(cpu);
 }
 
 /* An FPU of which byte i of the image is i + 1. */
@@ -194,6 +195,11 @@ void cpu_apply_cr0_cr4(struct CPUState *cpu)
 void cpu_tsc_offset_changed(struct CPUState *cpu)
 {
     venv.tsc_offset_changes++;
+}
+
+void cpu_fsgsbase_cleared(struct CPUState *cpu)
+{
+    venv.fsgsbase_cleared++;
 }
 
 uint64_t cpu_host_tsc(struct CPUState *cpu)

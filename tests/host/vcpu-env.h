@@ -67,7 +67,7 @@ struct vcpu_env {
     uint8_t high[ENV_HIGH_SIZE];
     uint8_t perm[ENV_MEM_SIZE / 4096], high_perm[2];
     uint64_t hw_fs, hw_gs;
-    unsigned flush_all, flush_some, flush_page, applies, debug_changes, tsc_offset_changes, x87_stored[2];
+    unsigned flush_all, flush_some, flush_page, applies, debug_changes, tsc_offset_changes, fsgsbase_cleared, x87_stored[2];
     uint64_t flushed_page;
     struct port_access out[1024], in[1024];
     unsigned out_count, in_count;

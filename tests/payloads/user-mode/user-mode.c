@@ -197,6 +197,55 @@ static void segment_bases(void)
     CHECK_EQ(rdmsr(0xc0000101), stack + 8);
 }
 
+#define CR4_FSGSBASE (1u << 16)
+
+static uint64_t rdgsbase(void)
+{
+    uint64_t base;
+
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    return base;
+}
+
+/* With CR4.FSGSBASE swapgs, rdgsbase and the MSRs agree, through system calls too; and afterwards, when it is off again. */
+static void swapgs_fsgsbase(void)
+{
+    const uint64_t cr4 = read_cr4(), a = 0x7000, b = 0xffff812345678000;
+    uint32_t r[4];
+    struct cpu_state s;
+
+    cpuid(7, 0, r);
+    if (!(r[1] & 1)) {
+        return; /* a CPU without it */
+    }
+    write_cr4(cr4 | CR4_FSGSBASE);
+    wrmsr(0xc0000101, a);
+    wrmsr(0xc0000102, b);
+    for (unsigned i = 0; i < 100; i++) {
+        __asm__ volatile("swapgs");
+        CHECK_EQ(rdgsbase(), i & 1 ? a : b);
+        if (i % 7 == 0) {
+            CHECK_EQ(rdmsr(0xc0000101), i & 1 ? a : b);
+            CHECK_EQ(rdmsr(0xc0000102), i & 1 ? b : a);
+        }
+        if (i % 5 == 0) { /* ring 3 sees the one that is in */
+            PUT(0, 0x0f, 0x05, 0xf3, 0x48, 0x0f, 0xae, 0xc8, 0xcd, 0x80); /* syscall; rdgsbase %rax; int $0x80 */
+            snippet_state(&s, true);
+            cpu_run(&s);
+            CHECK_EQ(s.gpr[RAX], i & 1 ? a : b);
+        }
+    }
+    wrmsr(0xc0000102, b + 8);
+    __asm__ volatile("swapgs");
+    CHECK_EQ(rdgsbase(), b + 8);
+    write_cr4(cr4 & ~(uint64_t)CR4_FSGSBASE);
+    for (unsigned i = 0; i < 3; i++) {
+        __asm__ volatile("swapgs");
+        CHECK_EQ(rdmsr(0xc0000101), i & 1 ? b + 8 : a);
+    }
+    write_cr4(cr4);
+}
+
 /* The same page as code of both rings, and self-modifying code in ring 3. */
 static void user_smc(void)
 {
@@ -312,7 +361,7 @@ int main(void)
         {"syscall-loop", syscall_loop}, {"int-loop", int_loop},
         {"kernel-pages", kernel_pages}, {"red-zone", red_zone},
         {"user-flags", user_flags},     {"user-iopl", user_iopl},
-        {"segment-bases", segment_bases}, {"user-smc", user_smc},
+        {"segment-bases", segment_bases}, {"swapgs-fsgsbase", swapgs_fsgsbase}, {"user-smc", user_smc},
         {"time-stamp-disabled", time_stamp_disabled}, {"time-stamp-written", time_stamp_written},
         {"selectors", selectors},
     };
