@@ -23,7 +23,7 @@ static void print_view(enum view view)
     unsigned roots = shadow_kept_roots(view, cr3, ROOTS_SHOWN);
 
     shadow_view_info(view, &info);
-    printk("%s view: root %#lx%s, %u tables, %lu pages of 4 KiB, %lu of 2 MiB\n", view_name[view], info.root,
+    printk("%s view: root %#lx%s; in all: %u tables, %lu pages of 4 KiB, %lu of 2 MiB\n", view_name[view], info.root,
            info.made ? "" : " (only the monitor's own)", info.tables, info.pages, info.large_pages);
     printk("  %u roots kept%s", roots, roots ? ", for cr3" : "");
     for (unsigned i = 0; i < MIN(roots, (unsigned)ROOTS_SHOWN); i++) {

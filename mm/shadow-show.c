@@ -4,34 +4,28 @@
 #include "mm/ram.h"
 #include "mm/shadow-priv.h"
 
-/* A table and all below it. One that hangs on two slots is counted at both: the numbers are those of addresses, not of frames. */
 static void count_table(const struct shadow_table *t, struct shadow_view_info *info)
 {
     info->tables++;
-    for (unsigned slot = 0; slot < PT_ENTRIES; slot++) {
-        const struct shadow_table *child;
-
-        if (!slot_used(t, slot)) {
-            continue;
-        }
-        child = t->role.level > 1 ? table_child(t, slot) : NULL;
-        if (child) {
-            count_table(child, info);
-        } else if (t->role.level > 1) {
-            info->large_pages++;
-        } else {
-            info->pages++;
-        }
+    if (t->role.level == 1) {
+        info->pages += t->nr_used;
+        return;
+    }
+    for (unsigned slot = 0; t->role.level == 2 && slot < PT_ENTRIES; slot++) {
+        info->large_pages += slot_used(t, slot) && !table_child(t, slot);
     }
 }
 
+/* Table by table and not from the root down: a guest may hang one table on every slot above it, and there are 2^27 ways to it then. */
 void shadow_view_info(enum view view, struct shadow_view_info *info)
 {
-    const struct shadow_table *root = root_table(view);
+    *info = (struct shadow_view_info){.root = shadow_root(view), .made = root_table(view)};
+    for (uint32_t index = 1; index <= table_count(); index++) {
+        const struct shadow_table *t = table_get(index);
 
-    *info = (struct shadow_view_info){.root = shadow_root(view), .made = root};
-    if (root) {
-        count_table(root, info);
+        if (t->in_use && !t->template && t->role.view == view) {
+            count_table(t, info);
+        }
     }
 }
 

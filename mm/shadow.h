@@ -88,10 +88,10 @@ int shadow_check(void);
 
 /* ---- shadow-show.c: for the monitor's prompt ---- */
 
-/* What the present root of a view maps of the guest's; by address, so a shared table counts wherever it hangs. */
+/* The present root of a view, and what all roots of that view that are kept map of the guest's; what they share counts once. */
 struct shadow_view_info {
     hpa_t root;
-    bool made;             /* false: nothing has been filled; the rest is 0 */
+    bool made; /* false: the present root is only the monitor's own, nothing has been filled for this address space */
     unsigned tables;
     uint64_t pages, large_pages; /* of 4 KiB, of 2 MiB */
 };
