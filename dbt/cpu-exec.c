@@ -57,13 +57,12 @@ static bool lasting(struct CPUState *cpu, const struct TranslationBlock *tb)
 static __attribute__((noinline)) struct TranslationBlock *tb_find(struct CPUState *cpu, struct TranslationBlock **slot, uint64_t pc,
                                                                   uint32_t flags, uint32_t cflags)
 {
-    struct TranslationBlock *tb;
     const uint8_t *unused;
     tb_page_addr_t phys_pc = get_page_addr_code(cpu, pc, &unused);
     if (phys_pc == TB_PAGE_ADDR_INVALID) {
         return NULL;
     }
-    tb = tb_htable_lookup(cpu, pc, phys_pc, flags, cflags);
+    struct TranslationBlock *tb = tb_htable_lookup(cpu, pc, phys_pc, flags, cflags);
     if (!tb) {
         tb = tb_gen_code(cpu, pc, flags, cflags);
     } else if (tb->global && !is_global(cpu, tb)) {
@@ -404,6 +403,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
                 *out = (struct tb_exit){.plain = true};
                 start_pc = cpu->env.eip;
                 host_pc = entry = tb->tc.ptr;
+                step = false; /* what was rolled forward to its end is through */
                 steps = 0;
                 break;
             }
