@@ -127,20 +127,10 @@ static int decode_crossing(struct DisasContext *s)
     return 0;
 }
 
-/*
- * Does the block go on behind a conditional jump, at guest offset off, having passed `passed` of them? Not taken, such a jump costs
- * nothing then. Where a block is known to begin there, it is jumped to: most of what was translated twice would not be run twice.
- */
-static bool goes_on(const struct DisasContext *s, uint32_t off, unsigned passed)
+/* Does the block go on behind a conditional jump, having passed `passed` of them? Not taken, such a jump costs nothing then. */
+static bool goes_on(const struct TranslationBlock *tb, unsigned passed)
 {
-    const struct TranslationBlock *tb = s->tb;
-    uint64_t next = tb->pc + off;
-
-    if (passed >= TB_MAX_JMP - 2 || tb->self_check || tb->cflags & (CF_COUNT_MASK | CF_NO_GOTO_TB)) {
-        return false;
-    }
-    const struct TranslationBlock *known = *tb_jmp_cache_slot(s->cpu, next, tb->flags, 0);
-    return !(known && known->pc == next && known->flags == tb->flags && !tb_cflags(known));
+    return passed < TB_MAX_JMP - 2 && !tb->self_check && !(tb->cflags & (CF_COUNT_MASK | CF_NO_GOTO_TB));
 }
 
 int translator_decode(struct DisasContext *s)
@@ -186,7 +176,7 @@ int translator_decode(struct DisasContext *s)
         }
         s->insn_off[n++] = off;
         off += insn->len;
-        if (insn->kind == INSN_JCC && goes_on(s, off, passed)) {
+        if (insn->kind == INSN_JCC && goes_on(tb, passed)) {
             passed++;
         } else if (ends_block(s, insn) || (tb->self_check && insn_may_store(insn))) {
             break; /* what follows a store is looked at again before it runs */
