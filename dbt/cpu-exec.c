@@ -388,7 +388,7 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
     uint64_t start_pc = cpu->env.eip;
     uint64_t entry = host_pc;
 
-    for (;;) {
+    for (uint64_t from = host_pc;; from = host_pc) {
         enter_cache(cpu, host_pc, step, &ev);
         struct TranslationBlock *tb;
         const struct tb_run *run;
@@ -453,8 +453,9 @@ static void run_cache(struct CPUState *cpu, uint64_t host_pc, bool step, struct 
                 }
             } else {
                 CPU_STAT(cpu, exit_step);
-                if (tb && tb->body_off && tb->tc.ptr == entry && host_pc == entry + tb->body_off) {
-                    entry = 0; /* through the check; the guest's instruction comes now */
+                if (tb && (tb_insn_to_come(tb, from, host_pc) ||
+                           (tb->body_off && tb->tc.ptr == entry && host_pc == entry + tb->body_off))) {
+                    entry = 0; /* through what is in front of it; the guest's instruction comes now */
                     break;
                 }
             }

@@ -262,6 +262,18 @@ enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host
     return tb ? run_guest_pc(tb, tb_find_run(tb, host_pc), host_pc, pc, spilled) : GUEST_PC_NONE;
 }
 
+bool tb_insn_to_come(const struct TranslationBlock *tb, uint64_t from, uint64_t host_pc)
+{
+    if (from < tb->tc.ptr || from >= host_pc) {
+        return false;
+    }
+    const struct tb_run *before = tb_find_run(tb, from), *run = tb_find_run(tb, host_pc);
+
+    return before->kind == RUN_GLUE && before->arg & RUN_BOUNDARY && before->guest_off == run->guest_off && before != run &&
+           from == tb->tc.ptr + before->host_off && host_pc == tb->tc.ptr + run->host_off &&
+           (run->kind == RUN_COPY || (run->kind == RUN_GLUE && run->arg & RUN_BOUNDARY));
+}
+
 bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc)
 {
     const struct tb_run *run = tb ? tb_find_run(tb, host_pc) : NULL;

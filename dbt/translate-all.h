@@ -33,6 +33,11 @@ void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va);
 enum guest_pc_state { GUEST_PC_NONE, GUEST_PC_EXACT, GUEST_PC_INSIDE, GUEST_PC_TAIL };
 enum guest_pc_state tb_guest_pc(const struct TranslationBlock *tb, uint64_t host_pc, uint64_t *pc, uint16_t *spilled);
 
+/*
+ * One host instruction, in tb and at `from` if that is in it, has led to host_pc. Was it no more than what is put in front of a guest instruction
+ * (emit_settle_flags(), emit_block_end_of_qemu()), so that this one is still to come?
+ */
+bool tb_insn_to_come(const struct TranslationBlock *tb, uint64_t from, uint64_t host_pc);
 /* Was host_pc reading the guest's code, so that a page fault there is one of instruction fetch? */
 bool tb_fault_is_fetch(const struct TranslationBlock *tb, uint64_t host_pc);
 

@@ -89,6 +89,29 @@ static void over_code_store(void)
     }
 }
 
+/*
+ * Instructions that a translator may have to put something in front of: none of them is a step without having been
+ * executed. seto, setno and sete store; cmpxchg16b and cmpxchg8b fail to compare and load what is there.
+ */
+static void stores_of_flags(void)
+{
+    uint8_t *data = (uint8_t *)SNIPPET_STACK;
+
+    for (int user = 0; user < 2; user++) {
+        memset(data, 0x55, 32);
+        /* seto (%rsi); setno 1(%rsi); sete 16(%rsi); lock cmpxchg8b 8(%rsi); mov %eax, 4(%rsi); cmpxchg16b (%rsi);
+         * mov %rdx, 24(%rsi); int $0x80 */
+        PUT(0, 0x0f, 0x90, 0x06, 0x0f, 0x91, 0x46, 1, 0x0f, 0x94, 0x46, 16, 0xf0, 0x0f, 0xc7, 0x4e, 8, 0x89, 0x46, 4, 0x48, 0x0f,
+            0xc7, 0x0e, 0x48, 0x89, 0x56, 24, 0xcd, 0x80);
+        STEPS(user, 0, 3, 7, 11, 16, 19, 23, 27);
+        CHECK_EQ(data[0], 1);
+        CHECK_EQ(data[1], 0);
+        CHECK_EQ(data[16], 1);
+        CHECK_EQ(*(uint32_t *)(data + 4), 0x55555555);
+        CHECK_EQ(*(uint64_t *)(data + 24), 0x5555555555555555);
+    }
+}
+
 /* popf sets TF: the trap comes after the instruction that follows. */
 static void popf_sets_tf(void)
 {
@@ -114,7 +137,8 @@ int main(void)
     static const struct test_case cases[] = {
         {"straight-line", straight_line}, {"branches", branches},
         {"string-iterations", string_iterations}, {"loops", loops},
-        {"over-code-store", over_code_store}, {"popf-sets-tf", popf_sets_tf},
+        {"over-code-store", over_code_store}, {"stores-of-flags", stores_of_flags},
+        {"popf-sets-tf", popf_sets_tf},
     };
     paging_init();
     trap_init();
