@@ -38,14 +38,13 @@ enum { EAX, EBX, ECX, EDX };
 /* FSRM SERIALIZE */
 #define L7_EDX (BIT(4) | BIT(14))
 /* Leaf 80000001 */
-#define X1_ECX_AVX (BIT(11) | BIT(16)) /* XOP FMA4 */
-/* LAHF LZCNT SSE4A MisAlignSse PREFETCHW TBM */
-#define X1_ECX (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(21) | X1_ECX_AVX)
-/* AMD's copies of leaf 1, then SYSCALL NX MMXEXT RDTSCP LM 3DNOWEXT 3DNOW */
+/* LAHF LZCNT SSE4A MisAlignSse PREFETCHW. The decoder knows neither XOP, FMA4 and TBM nor 3DNow!: they are #UD. */
+#define X1_ECX (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8))
+/* AMD's copies of leaf 1, then SYSCALL NX MMXEXT RDTSCP LM */
 #define X1_EDX_COPY                                                                                \
     (BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(15) | BIT(16) |  \
      BIT(17) | BIT(23) | BIT(24))
-#define X1_EDX (X1_EDX_COPY | BIT(11) | BIT(20) | BIT(22) | BIT(27) | BIT(29) | BIT(30) | BIT(31))
+#define X1_EDX (X1_EDX_COPY | BIT(11) | BIT(20) | BIT(22) | BIT(27) | BIT(29))
 
 /* Owner: cpuid_init(), which the first cpu_reset() calls before the guest runs; constant
  * afterwards. */
@@ -94,7 +93,6 @@ static void drop_vector_features(void)
         guest.l1_ecx &= ~(uint32_t)L1_ECX_AVX;
         guest.l7_ebx &= ~(uint32_t)L7_EBX_AVX;
         guest.l7_ecx &= ~(uint32_t)L7_ECX_AVX;
-        guest.x1_ecx &= ~(uint32_t)X1_ECX_AVX;
     }
     if (!guest.xcr0) {
         guest.l1_ecx &= ~(uint32_t)L1_ECX_XSAVE;
