@@ -33,18 +33,24 @@ static void emit_immediates(struct emit *e, const struct insn *insn, const uint8
     emit_bytes(e, bytes + from, insn->len - from);
 }
 
+/* QEMU's TCG (7.2), which may be the machine we run on, forgets the immediate of shld and shrd where it adds up RIP + disp. */
+static bool host_may_misplace(const struct insn *insn)
+{
+    return insn->map == 1 && (insn->opcode == 0xa4 || insn->opcode == 0xac);
+}
+
 bool emit_rip_relative(struct emit *e, const struct insn *insn, const uint8_t *bytes, uint64_t target)
 {
     int64_t rel = (int64_t)(target - (emit_pc(e) + insn->len));
-    bool absolute = insn->addr_size == 4 || fits_simm32(target);
+    bool absolute = (insn->addr_size == 4 || fits_simm32(target)) && insn->len < INSN_MAX_LEN;
 
-    if (insn->addr_size == 8 && rel == (int32_t)rel) {
+    if (insn->addr_size == 8 && rel == (int32_t)rel && !(absolute && host_may_misplace(insn))) {
         emit_bytes(e, bytes, insn->disp_off);
         emit32(e, (uint32_t)rel);
         emit_immediates(e, insn, bytes);
         return true;
     }
-    if (absolute && insn->len < INSN_MAX_LEN) {
+    if (absolute) {
         emit_head_no_xb(e, insn, bytes);
         emit8(e, (insn->modrm & 0x38) | 4);
         emit8(e, 0x25);
