@@ -92,6 +92,21 @@ class Options:
     build: str = "build"           # scratch files go below this folder
 
 
+class Keys:
+    """What a user types, as QEMU must get it. QEMU's escape character on the serial line is Ctrl-A too, and its Ctrl-A c is its own
+    monitor: typed once, ours is meant. Ctrl-A x ends QEMU (the run may hang), and Ctrl-A Ctrl-A is one for what runs in it."""
+
+    def __init__(self):
+        self.escaped = False
+
+    def translate(self, data):
+        out = bytearray()
+        for byte in data:
+            out += b"\x01c" if self.escaped and byte == ord("c") else bytes([byte])
+            self.escaped = byte == 1 and not self.escaped
+        return bytes(out)
+
+
 class ExpectTimeout(Exception):
     """expect() did not see its pattern in time, or the machine ended before it came."""
 
@@ -145,6 +160,7 @@ class Machine:
         self._qmp_buffer = b""
         self._replies = {}       # by id, to commands that had one
         self._running = False
+        self._keys = Keys()
 
     @property
     def output(self):
@@ -259,7 +275,7 @@ class Machine:
             data = os.read(stdin, 4096)
             if not data:
                 return "eof"
-            self.send(data)
+            self.send(self._keys.translate(data))
         return None
 
     def _read_serial(self):

@@ -69,10 +69,15 @@ static void print_page_tb(const struct TranslationBlock *tb, void *opaque)
 /* tb: summary; tb <host or guest pc>: those that contain it. */
 static void cmd_tb(char *args)
 {
-    uint64_t pc;
+    const bool summary = !*args;
+    uint64_t pc = 0;
     unsigned shown = 0;
 
-    if (!monitor_number(&args, &pc)) {
+    if (*args && (!monitor_number(&args, &pc) || *args)) {
+        printk("tb: expected nothing or a host or guest pc, found '%s'\n", args);
+        return;
+    }
+    if (summary) {
         printk("%zu translation blocks, %lu bytes of code, %lu flushes\n", tb_count(), code_buffer_used(),
                vcpu0()->stat[STAT_tb_flush]);
         return;
@@ -103,7 +108,7 @@ static void cmd_page(char *args)
     uint64_t gpa;
     ram_addr_t ram;
 
-    if (!monitor_number(&args, &gpa)) {
+    if (!monitor_number(&args, &gpa) || *args) {
         printk("page: expected a guest physical address, found '%s'\n", args);
         return;
     }

@@ -14,6 +14,7 @@
 #include "mm/ram.h"
 
 #define LINE_MAX    256
+#define ESCAPE      0x01 /* Ctrl-A, as in kernel/machine.c */
 #define COMMAND_MAX 32
 #define DUMP_MAX    4096 /* bytes that one `mem` shows */
 #define DUMP_LINE   16
@@ -59,15 +60,16 @@ bool monitor_number(char **args, uint64_t *value)
     char *p = skip_blanks(*args);
     unsigned base = 10, digits = 0;
     uint64_t v = 0;
+    bool fits = true;
 
     if (p[0] == '0' && (p[1] | 0x20) == 'x') {
         base = 16;
         p += 2;
     }
     for (; (unsigned)digit_value(*p) < base; p++, digits++) {
-        v = v * base + (unsigned)digit_value(*p);
+        fits = fits && !__builtin_mul_overflow(v, base, &v) && !__builtin_add_overflow(v, digit_value(*p), &v);
     }
-    if (!digits || (*p && !is_blank(*p))) {
+    if (!fits || !digits || (*p && !is_blank(*p))) {
         return false;
     }
     *value = v;
@@ -217,15 +219,40 @@ static char read_char(void)
     return (char)c;
 }
 
+/* What follows the escape character means here what it means while the guest runs: x quits, c switches, now back to the guest.
+ * True if the prompt is over. */
+static bool run_escape(char c)
+{
+    if (c == 'x') {
+        printk("\n");
+        cmd_quit(NULL);
+    }
+    if (c == 'c') {
+        printk("\n");
+        return monitor_resume("Ctrl-A c");
+    }
+    return false;
+}
+
 /* One line without its end, echoed; backspace works, other control characters are dropped, as is
- * what does not fit. */
+ * what does not fit. Empty if an escape has ended the prompt. */
 static void read_line(char *line)
 {
     size_t len = 0;
+    bool escaped = false;
 
     for (;;) {
         char c = read_char();
 
+        if (escaped) {
+            escaped = false;
+            if (run_escape(c)) {
+                line[0] = '\0';
+                return;
+            }
+            continue;
+        }
+        escaped = c == ESCAPE;
         if (c == '\r' || c == '\n') {
             break;
         }

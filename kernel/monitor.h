@@ -19,7 +19,7 @@ void monitor_register(const struct monitor_command *command);
  * `reboot` report. */
 _Noreturn void monitor_prompt(int value);
 /* The same prompt while the guest is paused, between two of its instructions; returns on
- * `continue`. */
+ * `continue` and on Ctrl-A c. */
 void monitor_enter(void);
 /* For commands that let the guest go on: the present prompt ends. False, with a line that names the command, if the run is
  * over. */
@@ -27,7 +27,7 @@ bool monitor_resume(const char *command);
 
 /*
  * Cut the next blank-separated word off *args and parse it as a number (0x for hexadecimal, else
- * decimal). False, and nothing cut, if there is none.
+ * decimal). False, and nothing cut, if there is none or it needs more than 64 bits.
  */
 bool monitor_number(char **args, uint64_t *value);
 

@@ -18,12 +18,14 @@ import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 FACTOR = float(os.environ.get("ND_TIME_FACTOR", "6"))  # time limits are for an idle machine
-QUIT = b"\x01x"  # Ctrl-A x
+QUIT = b"\x01x"     # Ctrl-A x
+MONITOR = b"\x01c"  # Ctrl-A c
 
 # The guest named in the line ("" = none named): seconds, [(what to wait for, what to type then)], what the run must end with.
 GUESTS = {
     "": (60, [(rb"root# ", b"echo $((6 * 7)); uname -s\n"), (rb"\n42\r?\nLinux\r?\n.*root# ", b"exit\n")], "(success); exit status 0"),
-    "memtest86+x64.bin": (40, [(rb"Memtest86\+", QUIT)], "quit by the user; exit status 130"),
+    "memtest86+x64.bin": (40, [(rb"Memtest86\+", MONITOR), (rb"the guest is paused.*\(nd\) ", b"regs\n"),
+                               (rb"\brip [0-9a-f]{16}.*\(nd\) ", MONITOR + QUIT)], "quit by the user; exit status 130"),
     "hello.elf": (30, [(rb"hello from the guest", b"")], "(success); exit status 0"),
     "smc-next-insn.elf": (30, [(rb"0 failed", b"")], "(success); exit status 0"),
 }

@@ -174,6 +174,12 @@ def ending_tests():
                status=by_monitor("user quit"))
     yield Test("monitor/behind-typed", "payloads/spin-forever.elf", status=by_monitor("user quit"), expect=("^spinning$",),
                dialogue=((rb"spinning", b"typed to a guest that never reads\n" * 20 + debugger.ESCAPE), (rb"\(nd\) ", b"quit\n")))
+    paused = rb"the guest is paused.*\(nd\) "
+    yield Test("monitor/escapes", "payloads/spin-forever.elf", status=by_monitor("user quit"), expect=("^spinning$",),
+               dialogue=((rb"spinning", debugger.ESCAPE), (paused, b"a line that is left" + 2 * debugger.ESCAPE),
+                         (paused, b"tb zz\n"), (rb"tb: expected .*'zz'.*\(nd\) ", b"page 0x1000 2\n"),
+                         (rb"page: expected .*'2'.*\(nd\) ", b"mem 0x10000000000000000\n"),
+                         (rb"mem: expected .*'0x10000000000000000'.*\(nd\) ", b"\x01\x01x")))
     for size in ("1M", "64M"):
         yield Test(f"cache-{size}", "payloads/smc-flush.elf", append=f"cache={size}", cmdline="functions=2000", timeout=60,
                    payload="smc-flush", expect=((r"tb_flush=[1-9]" if size == "1M" else r"tb_flush=0"),))
