@@ -90,17 +90,17 @@ static void put_screen(const struct boot_framebuffer *fb, uint8_t *bp)
     }
 }
 
-/* The preferred address if it is free, else the lowest aligned one that is, if the kernel can run
- * there. 0 after a message. */
+/* Where the kernel shall run: at its preferred address, or if that is not free, it can be moved, at the next aligned one that is.
+ * From below it would move itself to the preferred one, over whatever is there (boot.rst, init_size: runtime_start). 0 after a
+ * message. */
 static gpa_t choose_address(const struct load *ld, const struct bzimage *bz, uint64_t size)
 {
     gpa_t gpa = 0;
 
-    if (bz->pref_address >= LOAD_HIGH && load_is_free(ld, bz->pref_address, size)) {
-        return bz->pref_address;
-    }
     if (bz->relocatable) {
-        gpa = load_find_low(ld, size, MAX(bz->alignment, PAGE_SIZE));
+        gpa = load_find_low(ld, MAX(bz->pref_address, (uint64_t)LOAD_HIGH), size, MAX(bz->alignment, PAGE_SIZE));
+    } else if (bz->pref_address >= LOAD_HIGH && load_is_free(ld, bz->pref_address, size)) {
+        gpa = bz->pref_address;
     }
     if (!gpa) {
         printk("guest larger than memory: needs %lu MiB, memory = %lu MiB; raise `memory`\n",

@@ -25,9 +25,9 @@
 void *load_claim(struct load *ld, gpa_t gpa, uint64_t len, const char *what);
 /* Is [gpa, gpa + len) RAM that nobody has claimed? Prints nothing. */
 bool load_is_free(const struct load *ld, gpa_t gpa, uint64_t len);
-/* Lowest free multiple of align at or above LOAD_HIGH with room for len; 0 if there is none. Prints
+/* Lowest free multiple of align at or above `from`, which is LOAD_HIGH or more, with room for len; 0 if there is none. Prints
  * nothing. */
-gpa_t load_find_low(const struct load *ld, uint64_t len, uint64_t align);
+gpa_t load_find_low(const struct load *ld, gpa_t from, uint64_t len, uint64_t align);
 /* Copy the initial RAM disk, if there is one, as high as possible below `limit`. 0 with *gpa = 0 if
  * there is none. */
 int load_initrd(struct load *ld, uint64_t limit, gpa_t *gpa);

@@ -184,15 +184,15 @@ void *load_claim(struct load *ld, gpa_t gpa, uint64_t len, const char *what)
     return guest_memory(gpa);
 }
 
-gpa_t load_find_low(const struct load *ld, uint64_t len, uint64_t align)
+gpa_t load_find_low(const struct load *ld, gpa_t from, uint64_t len, uint64_t align)
 {
     for (unsigned i = 0; i < ld->mem_count; i++) {
-        gpa_t gpa = ALIGN_UP(MAX(ld->mem[i].base, LOAD_HIGH), align);
+        gpa_t gpa = ALIGN_UP(MAX(ld->mem[i].base, from), align);
 
         for (;;) {
             const struct load_range *r;
 
-            if (!is_ram(ld, gpa, len)) {
+            if (gpa < from || !is_ram(ld, gpa, len)) { /* aligning may wrap */
                 break;
             }
             r = find_claim(ld, gpa, len);

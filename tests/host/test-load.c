@@ -399,11 +399,21 @@ static void test_linux_relocated(void **state)
     put_field(file, 0x260, MIB(4), 4); /* init_size */
     put_field(file, 0x230, MIB(2), 4); /* kernel_alignment */
     assert_int_equal(bzimage_open(&bz, file, sizeof(file), &why), 0);
-    begin(MIB(16), file, sizeof(file)); /* the preferred 16 MiB is past the end */
+    begin(MIB(16), file, sizeof(file)); /* the preferred 16 MiB is past the end, and below a kernel moves itself there */
+    load_fails("needs 20 MiB, memory = 16 MiB; raise `memory`");
+    begin(MIB(18), file, sizeof(file)); /* room, but not for all of it */
+    load_fails("needs 20 MiB, memory = 18 MiB; raise `memory`");
+    begin(MIB(20), file, sizeof(file));
     load_ok();
-    assert_int_equal(ld.start.rip, MIB(2) + 0x200);
-    begin(MIB(4), file, sizeof(file));
-    load_fails("needs 20 MiB, memory = 4 MiB; raise `memory`");
+    assert_int_equal(ld.start.rip, MIB(16) + 0x200);
+    put_field(file, 0x258, MIB(17), 8); /* a preferred address that is not aligned: it would move to 18 MiB */
+    begin(MIB(64), file, sizeof(file));
+    load_ok();
+    assert_int_equal(ld.start.rip, MIB(18) + 0x200);
+    put_field(file, 0x258, 0xffffffffff900000, 8); /* aligned, it would wrap */
+    begin(MIB(64), file, sizeof(file));
+    load_fails("larger than memory");
+    put_field(file, 0x258, MIB(16), 8);
     put_field(file, 0x234, 0, 1); /* not relocatable */
     begin(MIB(16), file, sizeof(file));
     load_fails("needs 20 MiB, memory = 16 MiB; raise `memory`");
@@ -457,8 +467,7 @@ static void test_native_map(void **state)
     add_mem(MIB(21), MIB(100), BOOT_MEM_USABLE);
     add_mem(MIB(200), MIB(1), BOOT_MEM_RESERVED);
     load_ok();
-    assert_int_equal(ld.start.rip,
-                     MIB(8) + 0x200); /* 16 MiB is taken by the firmware from 17 MiB on */
+    assert_int_equal(ld.start.rip, MIB(22) + 0x200); /* the firmware has 17 to 21 MiB, and from 8 MiB it would go to 16 */
     assert_int_equal(bp_field(0x070, 8), 0xf1234);
     assert_int_equal(ld.mem_count, 7);
     assert_int_equal(ld.mem[3].base, MIB(8));
