@@ -13,6 +13,7 @@
 #include "dbt/link-set.h"
 #include "dbt/notdirty.h"
 #include "dbt/page-state.h"
+#include "dbt/sens-site.h"
 #include "dbt/store-site.h"
 #include "dbt/translate-all.h"
 #include "kernel/lib/log.h"
@@ -119,76 +120,6 @@ static uint32_t next_cflags(struct CPUState *cpu)
     return cflags;
 }
 
-/* Sensitive instructions, decoded, and where they are: direct-mapped by the host address of their exit. A valid TB's guest bytes
- * cannot have changed, so neither has what they decode to. */
-struct sens_site {
-    uint64_t host_pc;
-    uint64_t flushes; /* tb_flush_count() when filled */
-    uint64_t guest_pc;
-    bool fast_exit;   /* emit_exit_fast(): rcx and r11 are spilled, nothing else */
-    const struct TranslationBlock *tb;
-    const struct tb_run *run;
-    struct insn insn;
-    uint8_t bytes[INSN_MAX_LEN];
-};
-#define SENS_SITES 512u /* power of two */
-static struct sens_site sens_sites[SENS_SITES]; /* owner: this CPU */
-
-static struct sens_site *sens_slot(uint64_t host_pc)
-{
-    return &sens_sites[(host_pc ^ (host_pc >> 9)) & (SENS_SITES - 1)];
-}
-
-/* NULL: not known (any more). */
-static const struct sens_site *sens_lookup(uint64_t host_pc)
-{
-    const struct sens_site *site = sens_slot(host_pc);
-
-    return site->host_pc == host_pc && site->flushes == tb_flush_count() && !(tb_cflags(site->tb) & CF_INVALID) ? site : NULL;
-}
-
-/* The sensitive instruction at env.eip, whose exit in tb is host_pc. NULL if there is none (any more): bytes changed under a
- * stale TB may decode to anything, then the loop simply looks again; or the fetch raised an exception. */
-static const struct sens_site *sens_decode(struct CPUState *cpu, const struct TranslationBlock *tb, const struct tb_run *run,
-                                           uint64_t host_pc)
-{
-    struct sens_site *site = sens_slot(host_pc);
-    uint8_t copy[INSN_MAX_LEN];
-    const uint8_t *bytes;
-
-    site->host_pc = 0;
-    if (!cpu_fetch_insn(cpu, cpu->env.eip, &site->insn, copy, &bytes) || site->insn.kind != INSN_SENS) {
-        return NULL;
-    }
-    memcpy(site->bytes, bytes, site->insn.len);
-    site->host_pc = host_pc;
-    site->flushes = tb_flush_count();
-    site->guest_pc = cpu->env.eip;
-    site->fast_exit = run->spilled == (BIT(R_ECX) | BIT(R_R11));
-    site->tb = tb;
-    site->run = run;
-    return site;
-}
-
-/* cpu_restore_state_from() for a site. */
-static void restore_at_site(struct CPUState *cpu, const struct sens_site *site, uint64_t host_pc)
-{
-    if (unlikely(!site->fast_exit)) {
-        cpu_restore_state_from(cpu, site->tb, site->run, host_pc - 1);
-        return;
-    }
-    cpu->env.eip = site->guest_pc;
-    cpu->env.regs[R_ECX] = cpu->vp->spill[R_ECX];
-    cpu->env.regs[R_R11] = cpu->vp->spill[R_R11];
-}
-
-/* Execute it. Returns whether it has retired. */
-static bool run_sensitive(struct CPUState *cpu, const struct sens_site *site)
-{
-    CPU_STAT(cpu, exit_sens);
-    return site && !helper_sensitive(cpu, &site->insn, site->bytes) && site->insn.sens != SENS_SYSCALL; /* which clears TF first */
-}
-
 /* No instruction at env.eip. */
 static void raise_undefined(struct CPUState *cpu)
 {
@@ -222,10 +153,10 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         CPU_STAT(cpu, exit_lookup);
         return false;
     }
-    const struct sens_site *site = sens_lookup(host_pc);
+    const struct sens_site *site = sens_site_find(host_pc);
     if (likely(site)) { /* most exits */
-        restore_at_site(cpu, site, host_pc);
-        out->retired = run_sensitive(cpu, site);
+        sens_site_restore(cpu, site, host_pc);
+        out->retired = sens_site_run(cpu, site);
         return false;
     }
     struct TranslationBlock *tb = tcg_tb_lookup(host_pc - 1);
@@ -242,7 +173,7 @@ static bool handle_exit(struct CPUState *cpu, uint64_t host_pc, struct tb_exit *
         CPU_STAT(cpu, exit_chain);
         break;
     case RUN_EXIT_SENS:
-        out->retired = run_sensitive(cpu, sens_decode(cpu, tb, run, host_pc));
+        out->retired = sens_site_run(cpu, sens_site_make(cpu, tb, run, host_pc));
         break;
     case RUN_EXIT_IRQ: /* after sti: env.eip is the next instruction, which comes before the interrupt */
         env->inhibit_irq = INHIBIT_STI;
