@@ -106,10 +106,10 @@ static void set_forget(struct link_set *set, bool vanished)
     set->pages = set->uppers = 0;
 }
 
-void link_set_forget(bool all)
+void link_sets_forget(void)
 {
     for (unsigned i = 0; i < LINK_SETS; i++) {
-        if (sets[i] && (all || sets[i] == present)) {
+        if (sets[i]) {
             set_forget(sets[i], false);
         }
     }

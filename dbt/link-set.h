@@ -59,10 +59,11 @@ extern struct link_stats link_stats; /* owner: the CPU that translates; read by 
 
 /* Set up; the first set becomes the present one. 0 or -ENOMEM. After code_gen_alloc(). */
 int link_sets_init(const struct code_gen_region *region, uint64_t miss_stub);
-/* The guest has entered the address space: make its set the present one, as far as it is right. */
+/* The guest has entered the address space, or has flushed what it changed in it (INVLPG): make its set the present one, as far as it
+ * is right. */
 void link_set_enter(uint64_t space);
-/* Some mapping has changed that entering would not notice, or need not be noticed before: empty the present set, or all. */
-void link_set_forget(bool all);
+/* What the guest may run has changed in a way that entering would not notice: empty all sets. */
+void link_sets_forget(void);
 /* All TBs are about to vanish. */
 void link_sets_flush(void);
 /* May links of the present set lead to tb? Then its pages are (now) among the set's. Only for TBs of CPL 3. */

@@ -115,7 +115,7 @@ void dbt_tlb_flushed(struct CPUState *cpu, enum tlb_flush kind)
 
     forget_kernel_links(cpu, !lasts);
     if (kind == TLB_FLUSH_MODES) {
-        link_set_forget(true);
+        link_sets_forget();
     }
     link_set_enter(cpu->env.cr[3] & PAGE_MASK);
 }
@@ -126,7 +126,7 @@ void dbt_tlb_page_flushed(struct CPUState *cpu, gva_t va)
 
     if (vpage_has_tb[h / 64] & BIT(h % 64)) {
         forget_kernel_links(cpu, !kernel_links_same(cpu));
-        link_set_forget(false); /* the others compare the entries when they are entered */
+        link_set_enter(cpu->env.cr[3] & PAGE_MASK); /* once more: compares its entries; the others do when they are entered */
     }
 }
 

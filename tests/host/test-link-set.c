@@ -52,7 +52,7 @@ static void enter(unsigned space)
 static void invlpg(void)
 {
     memset(stale, 0, sizeof(stale));
-    link_set_forget(false);
+    link_set_enter(fake.space + 1);
 }
 
 /* All spaces map page i at i. */
@@ -199,6 +199,7 @@ static void test_second_page(void **state)
     assert_sound();
 }
 
+/* Of a page of data it undoes nothing, of one that a link leads to all of the set. */
 static void test_invlpg_is_for_the_present(void **state)
 {
     struct TranslationBlock *a = fake_gen_user(P(1), 8), *b = fake_gen_user(P(2), 8);
@@ -206,11 +207,15 @@ static void test_invlpg_is_for_the_present(void **state)
     link_jump(a, 0, b);
     enter(1);
     link_jump(a, 0, b);
+    map(1, 5, 7);
+    invlpg();
+    assert_int_equal(slot_value(a, 0), b->tc.ptr);
+    map(1, 2, 7);
     invlpg();
     assert_int_equal(slot_value(a, 0), STUB(a, 0));
     enter(0);
     assert_int_equal(slot_value(a, 0), b->tc.ptr);
-    link_set_forget(true);
+    link_sets_forget();
     assert_int_equal(slot_value(a, 0), STUB(a, 0));
     assert_sound();
 }
@@ -365,7 +370,7 @@ static void step(void)
     } else if (what < 98) {
         kills += write_hits(P(pick(16)) + pick(4090), 6);
     } else if (what == 98 && !pick(20)) {
-        link_set_forget(true);
+        link_sets_forget();
         memset(stale, 0, sizeof(stale));
     } else if (fake.tbs + 2 >= FAKE_TBS || link_slots_left() < TB_MAX_JMP) {
         fake_flush();
