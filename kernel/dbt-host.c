@@ -10,11 +10,9 @@
 #include "dbt/store-table.h"
 #include "dbt/translate-all.h"
 #include "kernel/enter.h"
-#include "kernel/guest-memory.h"
 #include "kernel/irq.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/log.h"
-#include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/profile.h"
 #include "kernel/run.h"
@@ -195,36 +193,6 @@ tb_page_addr_t probe_page_addr_data(struct CPUState *cpu, uint64_t va)
 tb_page_addr_t probe_page_addr_store(struct CPUState *cpu, uint64_t va)
 {
     return probe(cpu, va, WALK_WRITE | (cpu->env.cpl == 3 ? WALK_USER : 0));
-}
-
-tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp)
-{
-    struct guest_paging gp;
-    struct walk_result res;
-    ram_addr_t ram;
-
-    if (!is_canonical(pc)) {
-        raise_exception_err(cpu, EXCP0D_GPF, 0);
-        return TB_PAGE_ADDR_INVALID;
-    }
-    vcpu_paging(&cpu->env, &gp);
-    if (guest_walk(&gp, pc, WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0), &res) < 0) {
-        cpu->env.cr[2] = pc;
-        guest_tlb_drop(pc);
-        CPU_STAT(cpu, guest_fault);
-        raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
-        return TB_PAGE_ADDR_INVALID;
-    }
-    if (!gpa_to_ram(res.gpa, &ram)) {
-        snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
-                 "it jumped to physical address %#llx, where it has no memory", (unsigned long long)res.gpa);
-        cpu->exit_request = CPU_EXIT_NOWHERE;
-        cpu->exception_index = EXCP_EXIT;
-        return TB_PAGE_ADDR_INVALID;
-    }
-    cpu->code_page_global = res.global; /* without CR4.PGE, writes to CR3 compare what is global */
-    *hostp = ram_to_virt(ram);
-    return ram;
 }
 
 /* What of an entry decides where code is fetched from, and whether that outlives a write to CR3: all but W, D and ignored bits. A must be set for the walk to be one

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Guest memory by guest virtual address, for what the monitor does in the guest's place: exception frames, descriptors,
- * operands of sensitive instructions. Walks of the guest's tables are remembered as a TLB remembers them. Must not be used for
- * fetching code: what dbt/ knows of a mapping has its own rules (link sets).
+ * operands of sensitive instructions; and where the code is that dbt/ fetches. Walks of the guest's tables are remembered as a TLB
+ * remembers them; what dbt/ makes of a mapping has its own rules (link sets).
  */
 #include "kernel/guest-memory.h"
 
@@ -30,7 +30,7 @@
 /*
  * Found by address alone, filled by walks that succeeded for one kind of access (write or read, user or supervisor: the bit
  * 1 << access of `kinds`), with accessed and dirty bits set. A set is for 2 MiB of addresses, so that a large page that is dropped has
- * all of its pieces in one place.
+ * all of its pieces in one place: then the whole set is dropped.
  */
 #define TLB_SETS 8u
 #define TLB_WAYS 8u
@@ -40,21 +40,26 @@ struct tlb_entry {
     ram_addr_t ram; /* of the page */
     uint8_t *bytes; /* the page */
     uint8_t kinds;
-    bool large;
+    bool global;
+};
+
+struct tlb {
+    struct tlb_entry entry[TLB_SETS][TLB_WAYS];
+    bool has_large[TLB_SETS]; /* the set may hold pieces of large pages */
 };
 
 /* Owner: the CPU that runs the guest. */
-static struct tlb_entry tlb[TLB_SETS][TLB_WAYS];
+static struct tlb data_tlb, code_tlb;
 static uint64_t tlb_epoch = 1;
 
-static struct tlb_entry *tlb_set(gva_t va)
+static inline unsigned tlb_set(gva_t va)
 {
-    return tlb[((va >> 21) ^ (va >> 24) ^ (va >> 30)) % TLB_SETS];
+    return ((va >> 21) ^ (va >> 24) ^ (va >> 30)) % TLB_SETS;
 }
 
-static struct tlb_entry *tlb_way(gva_t va)
+static inline struct tlb_entry *tlb_way(struct tlb *tlb, gva_t va)
 {
-    return &tlb_set(va)[(va >> PAGE_SHIFT) % TLB_WAYS];
+    return &tlb->entry[tlb_set(va)][(va >> PAGE_SHIFT) % TLB_WAYS];
 }
 
 void guest_tlb_flush(void)
@@ -62,21 +67,34 @@ void guest_tlb_flush(void)
     tlb_epoch++;
 }
 
+static void tlb_drop(struct tlb *tlb, gva_t va)
+{
+    unsigned set = tlb_set(va);
+
+    if (likely(!tlb->has_large[set])) {
+        struct tlb_entry *e = tlb_way(tlb, va);
+
+        if (e->page == (va & PAGE_MASK)) {
+            e->epoch = 0;
+        }
+        return;
+    }
+    for (unsigned i = 0; i < TLB_WAYS; i++) {
+        tlb->entry[set][i].epoch = 0;
+    }
+    tlb->has_large[set] = false;
+}
+
 void guest_tlb_drop(gva_t va)
 {
-    struct tlb_entry *set = tlb_set(va);
-
-    for (unsigned i = 0; i < TLB_WAYS; i++) {
-        if (!((set[i].page ^ va) & (set[i].large ? LARGE_MASK : PAGE_MASK))) {
-            set[i].epoch = 0;
-        }
-    }
+    tlb_drop(&data_tlb, va);
+    tlb_drop(&code_tlb, va);
 }
 
 /* Entries of 1 GiB would lie in many sets: not remembered, so that dropping a page need not look for them. */
-static void tlb_fill(gva_t va, unsigned access, const struct walk_result *res, ram_addr_t ram)
+static void tlb_fill(struct tlb *tlb, gva_t va, unsigned access, const struct walk_result *res, ram_addr_t ram)
 {
-    struct tlb_entry *e = tlb_way(va);
+    struct tlb_entry *e = tlb_way(tlb, va);
     bool same = e->epoch == tlb_epoch && e->page == (va & PAGE_MASK) && e->ram == (ram & PAGE_MASK);
 
     if (res->level > 2) {
@@ -88,8 +106,11 @@ static void tlb_fill(gva_t va, unsigned access, const struct walk_result *res, r
         .ram = ram & PAGE_MASK,
         .bytes = ram_to_virt(ram & PAGE_MASK),
         .kinds = (uint8_t)((same ? e->kinds : 0) | BIT(access)),
-        .large = res->level == 2,
+        .global = res->global,
     };
+    if (res->level == 2) {
+        tlb->has_large[tlb_set(va)] = true;
+    }
 }
 
 /* ---- accesses ---- */
@@ -105,9 +126,9 @@ static int device_access(struct CPUState *cpu, gva_t va, gpa_t gpa)
 }
 
 /* The entry for all of [va, va + len), NULL if it is not on one page or a walk is needed. */
-static const struct tlb_entry *tlb_hit(gva_t va, size_t len, unsigned access)
+static inline const struct tlb_entry *tlb_hit(struct tlb *tlb, gva_t va, size_t len, unsigned access)
 {
-    const struct tlb_entry *e = tlb_way(va);
+    const struct tlb_entry *e = tlb_way(tlb, va);
     bool hit = e->page == (va & PAGE_MASK) && e->epoch == tlb_epoch && e->kinds & BIT(access);
 
     return hit && len <= PAGE_SIZE - (va & ~PAGE_MASK) ? e : NULL;
@@ -130,8 +151,46 @@ static int translate(struct CPUState *cpu, gva_t va, unsigned access, ram_addr_t
     if (!gpa_to_ram(res.gpa, ram)) {
         return device_access(cpu, va, res.gpa);
     }
-    tlb_fill(va, access, &res, *ram);
+    tlb_fill(&data_tlb, va, access, &res, *ram);
     return 0;
+}
+
+tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8_t **hostp)
+{
+    unsigned access = WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0);
+    const struct tlb_entry *e = tlb_hit(&code_tlb, pc, 1, access);
+    struct guest_paging gp;
+    struct walk_result res;
+    ram_addr_t ram;
+
+    if (likely(e)) {
+        cpu->code_page_global = e->global;
+        *hostp = e->bytes + (pc & ~PAGE_MASK);
+        return e->ram + (pc & ~PAGE_MASK);
+    }
+    if (!is_canonical(pc)) {
+        raise_exception_err(cpu, EXCP0D_GPF, 0);
+        return TB_PAGE_ADDR_INVALID;
+    }
+    vcpu_paging(&cpu->env, &gp);
+    if (guest_walk(&gp, pc, access, &res) < 0) {
+        cpu->env.cr[2] = pc;
+        guest_tlb_drop(pc);
+        CPU_STAT(cpu, guest_fault);
+        raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
+        return TB_PAGE_ADDR_INVALID;
+    }
+    if (!gpa_to_ram(res.gpa, &ram)) {
+        snprintf(cpu->exit_msg, sizeof(cpu->exit_msg),
+                 "it jumped to physical address %#llx, where it has no memory", (unsigned long long)res.gpa);
+        cpu->exit_request = CPU_EXIT_NOWHERE;
+        cpu->exception_index = EXCP_EXIT;
+        return TB_PAGE_ADDR_INVALID;
+    }
+    tlb_fill(&code_tlb, pc, access, &res, ram);
+    cpu->code_page_global = res.global; /* without CR4.PGE, writes to CR3 compare what is global */
+    *hostp = ram_to_virt(ram);
+    return ram;
 }
 
 /* Find the RAM behind [va, va + len), page by page, before anything is touched. */
@@ -172,7 +231,7 @@ static bool is_tracked(ram_addr_t page)
 int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user)
 {
     unsigned access = user ? WALK_USER : 0, pages;
-    const struct tlb_entry *e = tlb_hit(va, len, access);
+    const struct tlb_entry *e = tlb_hit(&data_tlb, va, len, access);
     ram_addr_t ram[MAX_PAGES];
     uint8_t *p = buf;
 
@@ -199,7 +258,7 @@ int cpu_ldub(struct CPUState *cpu, gva_t va, void *buf, size_t len, bool user)
 int cpu_stub(struct CPUState *cpu, gva_t va, const void *buf, size_t len, bool user)
 {
     unsigned access = WALK_WRITE | (user ? WALK_USER : 0), pages;
-    const struct tlb_entry *e = tlb_hit(va, len, access);
+    const struct tlb_entry *e = tlb_hit(&data_tlb, va, len, access);
     ram_addr_t ram[MAX_PAGES];
     const uint8_t *p = buf;
 

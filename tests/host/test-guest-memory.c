@@ -223,6 +223,34 @@ static void test_ends_as_a_tlb(void **state)
     assert_int_equal(load(P(7)), 50);
 }
 
+/* Where code is has a TLB of its own, with the same ends; user code does not profit from what the kernel fetched. */
+static void test_code_ends_as_a_tlb(void **state)
+{
+    const uint8_t *bytes;
+
+    map(7, P(50), PTE_W);
+    assert_int_equal(get_page_addr_code(cpu, P(7) + 9, &bytes), P(50) + 9);
+    assert_ptr_equal(bytes, (uint8_t *)word(P(50)) + 9);
+    map(7, P(51), PTE_W);
+    assert_int_equal(load(P(7)), word(P(51))[0]); /* data: for the first time */
+    guest_tlb_drop(P(8));
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), P(50));
+    cpu->env.cpl = 3;
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), TB_PAGE_ADDR_INVALID);
+    assert_int_equal(cpu->error_code, 0x5);
+    cpu->env.cpl = 0;
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), P(51)); /* the fault has dropped what was known */
+    map(7, P(50), PTE_W);
+    guest_tlb_drop(P(7) + 5);
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), P(50));
+    assert_false(cpu->code_page_global);
+    map(7, P(51), PTE_W | PTE_G);
+    guest_tlb_flush();
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), P(51));
+    assert_int_equal(get_page_addr_code(cpu, P(7), &bytes), P(51));
+    assert_int_equal(cpu->code_page_global, (cpu->env.cr[4] & CR4_PGE_MASK) != 0);
+}
+
 static void test_large_page_goes_whole(void **state)
 {
     for (unsigned i = 0; i < 16; i++) {
@@ -274,7 +302,8 @@ int main(void)
         cmocka_unit_test_setup(test_frame_on_code, setup),         cmocka_unit_test_setup(test_word_on_code, setup),
         cmocka_unit_test_setup(test_accessed_bits_on_code, setup), cmocka_unit_test_setup(test_monitor_on_code, setup),
         cmocka_unit_test_setup(test_dirty_log, setup),             cmocka_unit_test_setup(test_ends_as_a_tlb, setup),
-        cmocka_unit_test_setup(test_large_page_goes_whole, setup), cmocka_unit_test_setup(test_kinds_and_faults, setup),
+        cmocka_unit_test_setup(test_code_ends_as_a_tlb, setup),    cmocka_unit_test_setup(test_large_page_goes_whole, setup),
+        cmocka_unit_test_setup(test_kinds_and_faults, setup),
     };
 
     return cmocka_run_group_tests(tests, memory, NULL);
