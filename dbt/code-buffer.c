@@ -63,6 +63,11 @@ uint64_t code_buffer_next(void)
     return cb.r.code_exec + cb.code_used;
 }
 
+void code_buffer_next_page(void)
+{
+    cb.code_used = ALIGN_UP(cb.code_used, (uint32_t)PAGE_SIZE);
+}
+
 uint32_t code_buffer_first_slot(void)
 {
     return cb.slots_used;
@@ -152,7 +157,7 @@ struct TranslationBlock *tcg_tb_alloc(void)
 {
     size_t i = cb.nr_tbs;
 
-    if (cb.code_used + EMIT_MAX + PAD_MAX > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
+    if (cb.code_used + EMIT_MAX + PAD_MAX + PAGE_SIZE > cb.r.code_size || cb.slots_used + TB_MAX_SLOTS > cb.r.slots_count ||
         cb.runs_used + TB_MAX_RUNS + GUEST_BYTES_MAX / sizeof(*cb.runs) > cb.runs_max || i >= (size_t)TB_CHUNKS * TB_CHUNK) {
         return NULL;
     }

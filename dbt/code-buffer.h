@@ -19,6 +19,8 @@ void code_buffer_commit(struct TranslationBlock *tb, struct DisasContext *s);
 /* Append a piece of code that is no TB (a landing pad). Returns its address, 0 if the buffer is full. */
 uint64_t code_buffer_append(const struct emit *e);
 uint64_t code_buffer_next(void);
+/* What comes next begins a page. tcg_tb_alloc() has seen to it that there is room. */
+void code_buffer_next_page(void);
 /* The next free data slot. */
 uint32_t code_buffer_first_slot(void);
 /* Forget all TBs and code. */

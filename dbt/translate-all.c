@@ -179,6 +179,32 @@ static void chain_direct_exits(struct CPUState *cpu, struct TranslationBlock *tb
     }
 }
 
+/*
+ * Emit the block, behind a landing pad if it is to have one. Both lie on one page of the host if they can: a processor does not mind, but
+ * where the machine is itself emulated, code on two pages is looked up each time that it is jumped to.
+ */
+static void emit_placed(struct DisasContext *s, bool pad)
+{
+    struct TranslationBlock *tb = s->tb;
+
+    for (;;) {
+        uint64_t start = code_buffer_next();
+
+        tb->pad = pad ? jump_table_pad_before(tb->pc) : 0;
+        tb->tc.ptr = s->e.base = code_buffer_next();
+        s->next_slot = code_buffer_first_slot();
+        s->next_link = link_first_slot();
+        while (translator_emit(s) < 0) {
+        }
+        bool one_page = !((start ^ (tb->tc.ptr + s->e.len - 1)) & PAGE_MASK);
+
+        if (likely(one_page) || !(start & ~PAGE_MASK)) {
+            return;
+        }
+        code_buffer_next_page();
+    }
+}
+
 struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t flags, uint32_t cflags)
 {
     struct DisasContext *s = &disas;
@@ -196,10 +222,6 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
         out_of_memory(cpu);
         return NULL;
     }
-    if (cpu->want_pad && cflags == 0) {
-        tb->pad = jump_table_pad_before(pc);
-        tb->tc.ptr = code_buffer_next();
-    }
     vpage_mark(pc);
     vpage_mark(pc + INSN_MAX_LEN - 1); /* a crossing TB also depends on the next page */
     tb->pc = pc;
@@ -214,8 +236,6 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
     s->region = code_buffer_region();
     s->miss_stub = code_buffer_miss_stub();
     s->page0_avail = PAGE_SIZE - (pc & ~PAGE_MASK);
-    s->next_slot = code_buffer_first_slot();
-    s->next_link = link_first_slot();
     int ret = translator_decode(s);
     if (ret < 0) {
         if (ret == -ENOMEM) {
@@ -223,9 +243,7 @@ struct TranslationBlock *tb_gen_code(struct CPUState *cpu, uint64_t pc, uint32_t
         }
         return NULL;
     }
-    s->e.base = tb->tc.ptr;
-    while (translator_emit(s) < 0) {
-    }
+    emit_placed(s, cpu->want_pad && cflags == 0);
     code_buffer_commit(tb, s);
     log_tb(tb, s);
     CPU_STAT(cpu, tb_gen);
