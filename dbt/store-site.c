@@ -32,6 +32,30 @@ static struct store_site *armed[STORE_SITES]; /* in no order */
 static unsigned nr_armed;
 unsigned store_sites_hot;
 
+/* How many hot sites are on the pages of each hash. */
+#define HOT_PAGES 1024u /* power of two */
+static uint16_t hot_pages[HOT_PAGES];
+_Static_assert(STORE_SITES <= UINT16_MAX, "all may be on one page");
+
+static uint16_t *hot_page(tb_page_addr_t ram)
+{
+    uint64_t page = ram >> PAGE_SHIFT;
+
+    return &hot_pages[(page ^ (page >> 10)) & (HOT_PAGES - 1)];
+}
+
+bool store_site_page_hot(tb_page_addr_t ram)
+{
+    return *hot_page(ram);
+}
+
+/* By one more hot site, or (-1) one less. */
+static void count_hot(const struct store_site *s, int by)
+{
+    store_sites_hot += (unsigned)by;
+    *hot_page(s->ram) += (uint16_t)by;
+}
+
 enum site_kind store_site_kind(const struct insn *in)
 {
     bool plain = in->addr_size == 8 && in->seg != R_FS && in->seg != R_GS;
@@ -160,7 +184,7 @@ static void cool(struct CPUState *cpu, struct store_site *s)
     disarm(s);
     s->hot = false;
     s->misses = 0;
-    store_sites_hot--;
+    count_hot(s, -1);
     CPU_STAT(cpu, store_site_cooled);
     LOG(SMC, "store site %llx is plain again", (unsigned long long)s->ram);
     retranslate(cpu, s);
@@ -219,7 +243,7 @@ void store_site_miss(struct CPUState *cpu, uint64_t host_pc, const struct insn *
     span = choose_span(s, span_for_gap(gap_first, gap_last, (unsigned)len));
     if (!made_hot_by(s, insn) || span != s->span) {
         if (!s->hot) {
-            store_sites_hot++;
+            count_hot(s, 1);
             CPU_STAT(cpu, store_site_hot);
         }
         s->hot = true;

@@ -40,8 +40,10 @@ struct store_site {
 extern unsigned store_site_threshold;
 
 enum site_kind store_site_kind(const struct insn *insn);
-/* How many sites are hot. Written by store-site.c only; translation looks for one only if there are any. */
+/* How many sites are hot. Written by store-site.c only. */
 extern unsigned store_sites_hot;
+/* May there be a hot site on ram's page? Another page may have the same hash. */
+bool store_site_page_hot(tb_page_addr_t ram);
 /* For the translator: the site at ram, if it is hot and insn is what made it so; else NULL. */
 const struct store_site *store_site_find_hot(tb_page_addr_t ram, bool user, const struct insn *insn);
 /* Its first slot. */

@@ -100,9 +100,11 @@ bool ends_block(const struct DisasContext *s, const struct insn *insn)
 /* Will more be asked of the instructions than how long they are and whether they are copied? */
 static bool wants_operands(const struct TranslationBlock *tb)
 {
-    const struct PageDesc *pd = page_find(tb->page_addr[0] >> PAGE_SHIFT);
+    tb_page_addr_t ram = tb->page_addr[0];
+    const struct PageDesc *pd = page_find(ram >> PAGE_SHIFT);
 
-    return tb->cflags || tb->self_check || smc_policy.check || store_sites_hot || !pd || pd->state.data_imm || log_mask & LOG_ASM;
+    return tb->cflags || tb->self_check || smc_policy.check || store_site_page_hot(ram) || !pd || pd->state.data_imm ||
+           log_mask & LOG_ASM;
 }
 
 /* The first instruction runs over the page end: bring in the second page, protected before its bytes are read. */
