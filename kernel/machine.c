@@ -29,6 +29,7 @@
 #define ESCAPE     0x01 /* Ctrl-A */
 #define TYPED_MAX  (64u << 10) /* power of two */
 #define READ_MAX   256 /* bytes from the console in a tick */
+#define DEAF_TICKS 1000 /* a guest that takes nothing for so long, with TYPED_MAX waiting, does not read */
 
 /* Owner: the CPU that runs the guest. */
 static struct {
@@ -42,6 +43,7 @@ static struct {
     bool frame_due;          /* the framebuffer has been written, and it is time to show it */
     unsigned frame_ticks;
     bool console_taken;      /* by the monitor: what is typed is not the guest's */
+    unsigned deaf_ticks;     /* since the guest took what is typed, while no more of it has room */
 } machine;
 
 /* Read from the console, not yet taken by the guest's UART: [taken, put), both counting for ever. Owner: as above. */
@@ -111,17 +113,27 @@ static bool for_guest(int c)
     return c == ESCAPE;
 }
 
-/* The console is read however little the guest takes, or an escape would never be seen behind what a hung guest was sent; what is
- * typed beyond TYPED_MAX is lost. What follows the escape that opens the monitor is the monitor's. */
+static bool typed_full(void)
+{
+    return typed.put - typed.taken >= TYPED_MAX;
+}
+
+/* What does not fit in TYPED_MAX stays with the host's UART, and with whoever sends, as long as the guest reads. If it does not, the
+ * console is read all the same, and what is read is lost, or an escape would never be seen behind what a hung guest was sent. What
+ * follows the escape that opens the monitor is the monitor's. */
 static void poll_console(void)
 {
-    for (int i = 0, c; i < READ_MAX && !machine.monitor_wanted && (c = console_getc()) >= 0; i++) {
-        if (for_guest(c) && typed.put - typed.taken < TYPED_MAX) {
+    machine.deaf_ticks += typed_full();
+    for (int i = 0, c; i < READ_MAX && !machine.monitor_wanted && (!typed_full() || machine.deaf_ticks > DEAF_TICKS) &&
+                       (c = console_getc()) >= 0;
+         i++) {
+        if (for_guest(c) && !typed_full()) {
             typed.bytes[typed.put++ % TYPED_MAX] = (uint8_t)c;
         }
     }
     while (typed.taken != typed.put && vmachine_serial_in(&machine.vm, typed.bytes[typed.taken % TYPED_MAX])) {
         typed.taken++;
+        machine.deaf_ticks = 0;
     }
 }
 

@@ -118,10 +118,21 @@ def processes(shell):
     shell.check("sh -c 'trap \"echo done; exit 5\" TERM; sleep 1000 & kill $$; wait'; echo $?", "done\n5")
 
 
+def paste(shell):
+    """More than the monitor keeps until the guest takes it (64 KiB), faster than it does: nothing is lost on the way."""
+    text = numbers(19000)
+    shell.m.send(b"stty -echo; echo rea''dy; head -c %d | sha256sum; stty echo\r" % len(text))
+    shell.expect(rb"ready\r\n")
+    shell.m.send(text)
+    shell.expect(sha256(text).encode())
+    shell.prompt()
+
+
 def work(runner, test, factor):
     def dialogue(shell):
         crunch(shell)
         processes(shell)
+        paste(shell)
         shell.m.send(b"poweroff -f\r")
 
     return talk(runner, test, factor, dialogue)

@@ -173,7 +173,8 @@ def ending_tests():
     yield Test("top/translate/nmi", "payloads/spin-forever.elf", cmdline="exits=1", timeout=20, special=debugger.monitor_profile,
                status=by_monitor("user quit"))
     yield Test("monitor/behind-typed", "payloads/spin-forever.elf", status=by_monitor("user quit"), expect=("^spinning$",),
-               dialogue=((rb"spinning", b"typed to a guest that never reads\n" * 20 + debugger.ESCAPE), (rb"\(nd\) ", b"quit\n")))
+               dialogue=((rb"spinning", b"typed to a guest that never reads\n" * 2000 + debugger.ESCAPE), (rb"\(nd\) ", b"quit\n")),
+               timeout=20)
     paused = rb"the guest is paused.*\(nd\) "
     yield Test("monitor/escapes", "payloads/spin-forever.elf", status=by_monitor("user quit"), expect=("^spinning$",),
                dialogue=((rb"spinning", debugger.ESCAPE), (paused, b"a line that is left" + 2 * debugger.ESCAPE),
