@@ -196,6 +196,7 @@ bundle: $(B)/bundle.cpio
 
 # The runner prints the run's exit status; make itself can only say 0 or 2.
 run:
+	@$(PYTHON) boot/content.py --check $(B)
 	@boot/setup.sh
 	@$(MAKE) --no-print-directory $(if $(PVH),kernel bundle,image)
 	@$(PYTHON) boot/run.py --build $(B) $(if $(PVH),--pvh)
@@ -203,11 +204,11 @@ run:
 host-tests: $(host-programs)
 
 check: host-tests
-	@$(PYTHON) tests/run-all.py $(host-programs) tests/bench/test-guard.py
+	@$(PYTHON) tests/run-all.py $(host-programs) tests/bench/test-guard.py tests/test-content.py
 
 test: setup
 	@$(MAKE) --no-print-directory host-tests media $(test-prerequisites) $(B)/guests/vmlinux
-	@$(PYTHON) tests/run-all.py "$(B)/tests/decode-diff elf $(B)/guests/vmlinux" $(host-programs) tests/bench/test-guard.py \
+	@$(PYTHON) tests/run-all.py "$(B)/tests/decode-diff elf $(B)/guests/vmlinux" $(host-programs) tests/bench/test-guard.py tests/test-content.py \
 	    --stage tests/system/run.py --stage "tests/suites/run.py --sample"
 
 # BENCH: parts of tests/bench/bench.py, all if empty. Parts whose guest is missing are skipped.

@@ -3,10 +3,12 @@
 """What a boot medium carries besides the loader and the kernel: notdirty.conf, the guest, its initrd. The same files, by the
 same names, go on the USB image (mkimage.py) and into the PVH bundle (mkbundle.py).
 
-As a program: write the make variables that decide the content to a stamp file, touching it only when they have changed."""
+As a program: write the make variables that decide the content to a stamp file, touching it only when they have changed; or check the
+files that they name."""
 import argparse
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 
 FOLDER = "notdirty"
@@ -88,6 +90,27 @@ def medium_name(path):
     return name[-40:] or "file"
 
 
+def complaint(variable, path, built="build"):
+    """What is wrong with the file that a variable of make names, in one line that says what to do, or None. What is in `built` make knows."""
+    what = f"{variable}={path}"
+    if re.search(r"[\s:#%$]", path):
+        return f"{what}: make takes no path with blanks or any of :#%$ in it; rename the file, or link to it"
+    if os.path.isdir(path):
+        return f"{what} is a folder; name a file"
+    if not os.path.exists(path):
+        return None if os.path.normpath(path).startswith(os.path.normpath(built) + os.sep) else f"{what}: there is no such file; give the path of one"
+    if not os.access(path, os.R_OK):
+        return f"{what} is not to be read by you; see to its permissions"
+    return None
+
+
+def check(built):
+    for variable in ("GUEST", "INITRD", "SYMBOLS"):
+        path = os.environ.get(variable)
+        if path and (wrong := complaint(variable, path, built)):
+            sys.exit(f"notdirty: {wrong}")
+
+
 def write_stamp(path):
     new = repr(Content.from_environment()) + "\n"
     if os.path.exists(path) and read(path).decode() == new:
@@ -98,8 +121,14 @@ def write_stamp(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stamp", required=True)
-    write_stamp(parser.parse_args().stamp)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--stamp", metavar="FILE")
+    what.add_argument("--check", metavar="BUILD", help="exit status 1 and a line if a file is missing that is not made in BUILD")
+    args = parser.parse_args()
+    if args.check:
+        check(args.check)
+    else:
+        write_stamp(args.stamp)
 
 
 if __name__ == "__main__":
