@@ -196,8 +196,8 @@ bundle: $(B)/bundle.cpio
 
 # The runner prints the run's exit status; make itself can only say 0 or 2.
 run:
-	@$(PYTHON) boot/content.py --check $(B)
 	@boot/setup.sh
+	@$(PYTHON) boot/content.py --check $(B)
 	@$(MAKE) --no-print-directory $(if $(PVH),kernel bundle,image)
 	@$(PYTHON) boot/run.py --build $(B) $(if $(PVH),--pvh)
 

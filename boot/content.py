@@ -90,15 +90,16 @@ def medium_name(path):
     return name[-40:] or "file"
 
 
-def complaint(variable, path, built="build"):
+def complaint(variable, path, built):
     """What is wrong with the file that a variable of make names, in one line that says what to do, or None. What is in `built` make knows."""
     what = f"{variable}={path}"
-    if re.search(r"[\s:#%$]", path):
-        return f"{what}: make takes no path with blanks or any of :#%$ in it; rename the file, or link to it"
+    if re.search(r"\s", path):
+        return f"{what}: make takes no path with blanks; rename the file, or link to it"
     if os.path.isdir(path):
         return f"{what} is a folder; name a file"
     if not os.path.exists(path):
-        return None if os.path.normpath(path).startswith(os.path.normpath(built) + os.sep) else f"{what}: there is no such file; give the path of one"
+        made = os.path.normpath(path).startswith(os.path.normpath(built) + os.sep)
+        return None if made else f"{what}: there is no such file; give the path of one"
     if not os.access(path, os.R_OK):
         return f"{what} is not to be read by you; see to its permissions"
     return None

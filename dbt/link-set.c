@@ -106,22 +106,23 @@ static void set_forget(struct link_set *set, bool vanished)
     set->pages = set->uppers = 0;
 }
 
-void link_sets_forget(void)
+static void forget_all(bool vanished)
 {
     for (unsigned i = 0; i < LINK_SETS; i++) {
         if (sets[i]) {
-            set_forget(sets[i], false);
+            set_forget(sets[i], vanished);
         }
     }
 }
 
+void link_sets_forget(void)
+{
+    forget_all(false);
+}
+
 void link_sets_flush(void)
 {
-    for (unsigned i = 0; i < LINK_SETS; i++) {
-        if (sets[i]) {
-            set_forget(sets[i], true);
-        }
-    }
+    forget_all(true);
     link_slots_reset();
 }
 

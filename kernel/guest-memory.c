@@ -134,18 +134,28 @@ static inline const struct tlb_entry *tlb_hit(struct tlb *tlb, gva_t va, size_t 
     return hit && len <= PAGE_SIZE - (va & ~PAGE_MASK) ? e : NULL;
 }
 
+/* Walk, and raise #PF if that is what it comes to. 0 or -EFAULT. */
+static int walk(struct CPUState *cpu, gva_t va, unsigned access, struct walk_result *res)
+{
+    struct guest_paging gp;
+
+    vcpu_paging(&cpu->env, &gp);
+    if (likely(guest_walk(&gp, va, access, res) == 0)) {
+        return 0;
+    }
+    CPU_STAT(cpu, guest_fault);
+    cpu->env.cr[2] = va;
+    guest_tlb_drop(va);
+    raise_exception_err(cpu, EXCP0E_PAGE, res->error_code);
+    return -EFAULT;
+}
+
 /* Where the byte at va is, by a walk. 0 or -EFAULT. */
 static int translate(struct CPUState *cpu, gva_t va, unsigned access, ram_addr_t *ram)
 {
-    struct guest_paging gp;
     struct walk_result res;
 
-    vcpu_paging(&cpu->env, &gp);
-    if (guest_walk(&gp, va, access, &res) < 0) {
-        CPU_STAT(cpu, guest_fault);
-        cpu->env.cr[2] = va;
-        guest_tlb_drop(va);
-        raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
+    if (walk(cpu, va, access, &res) < 0) {
         return -EFAULT;
     }
     if (!gpa_to_ram(res.gpa, ram)) {
@@ -159,7 +169,6 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
 {
     unsigned access = WALK_FETCH | (cpu->env.cpl == 3 ? WALK_USER : 0);
     const struct tlb_entry *e = tlb_hit(&code_tlb, pc, 1, access);
-    struct guest_paging gp;
     struct walk_result res;
     ram_addr_t ram;
 
@@ -172,12 +181,7 @@ tb_page_addr_t get_page_addr_code(struct CPUState *cpu, uint64_t pc, const uint8
         raise_exception_err(cpu, EXCP0D_GPF, 0);
         return TB_PAGE_ADDR_INVALID;
     }
-    vcpu_paging(&cpu->env, &gp);
-    if (guest_walk(&gp, pc, access, &res) < 0) {
-        cpu->env.cr[2] = pc;
-        guest_tlb_drop(pc);
-        CPU_STAT(cpu, guest_fault);
-        raise_exception_err(cpu, EXCP0E_PAGE, res.error_code);
+    if (walk(cpu, pc, access, &res) < 0) {
         return TB_PAGE_ADDR_INVALID;
     }
     if (!gpa_to_ram(res.gpa, &ram)) {

@@ -26,7 +26,6 @@
 
 #define TICK_HZ    1000
 #define FRAME_HZ   25
-#define ESCAPE     0x01 /* Ctrl-A */
 #define TYPED_MAX  (64u << 10) /* power of two */
 #define READ_MAX   256 /* bytes from the console in a tick */
 #define DEAF_TICKS 1000 /* a guest that takes nothing for so long, with TYPED_MAX waiting, does not read */
@@ -101,8 +100,8 @@ static void irq_changed(void *opaque, int level)
 static bool for_guest(int c)
 {
     if (!machine.escaped) {
-        machine.escaped = c == ESCAPE;
-        return c != ESCAPE;
+        machine.escaped = c == MONITOR_ESCAPE;
+        return c != MONITOR_ESCAPE;
     }
     machine.escaped = false;
     if (c == 'x') {
@@ -110,7 +109,7 @@ static bool for_guest(int c)
     } else if (c == 'c') {
         machine.monitor_wanted = true;
     }
-    return c == ESCAPE;
+    return c == MONITOR_ESCAPE;
 }
 
 static bool typed_full(void)

@@ -14,7 +14,6 @@
 #include "mm/ram.h"
 
 #define LINE_MAX    256
-#define ESCAPE      0x01 /* Ctrl-A, as in kernel/machine.c */
 #define COMMAND_MAX 32
 #define DUMP_MAX    4096 /* bytes that one `mem` shows */
 #define DUMP_LINE   16
@@ -252,7 +251,7 @@ static void read_line(char *line)
             }
             continue;
         }
-        escaped = c == ESCAPE;
+        escaped = c == MONITOR_ESCAPE;
         if (c == '\r' || c == '\n') {
             break;
         }

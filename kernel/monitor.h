@@ -5,6 +5,8 @@
 
 #include "kernel/lib/types.h"
 
+#define MONITOR_ESCAPE 0x01 /* Ctrl-A: what follows it is for the monitor, while the guest runs and at the prompt */
+
 /* args: what follows the command's name, without blanks at either end; may be modified. */
 struct monitor_command {
     const char *name;
